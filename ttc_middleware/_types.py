@@ -1,0 +1,453 @@
+"""The nouns of test-time compute, all frozen, and the protocols between them.
+
+A *call* of a wrapped function becomes a *search*; a search launches *draws*, each ending in a *sample*; inside a
+draw happen any number of *model calls*, the only things that cost money. A *strategy* is a plain generator that
+decides what to draw next and which sample wins:
+
+    yield the draws to start or to cancel  ->  be sent the next sample to finish, or None once no more will come
+    return the winner
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import Enum
+from typing import Any, Generic, Literal, Optional, Protocol, TypeVar, Union
+
+from typing_extensions import TypeAlias
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+Status = Literal["answer", "abstained", "truncated", "failed"]
+"""What became of a draw. Only answers vote; all four are billed."""
+
+Fault = Literal[
+    "rate limited", "server error", "connection", "timeout", "rejected", "malformed", "empty", "refused", "filtered",
+    "cut", "cancelled", "budget", "error",
+]  # fmt: skip
+"""Why a sample is not an answer, as a closed set: the first seven words name faults of the service, "refused" and
+"filtered" the model's or the provider's own no, "cut" a stream that ended early, "error" the wrapped function's own
+exception."""
+
+StopReason = Literal["accepted", "decided", "budget", "deadline", "passed through"]
+"""Why a search ended: its winner was accepted; the strategy had what it wanted; a limit ran out; nothing was scaled."""
+
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+Thinking: TypeAlias = Union[int, Effort]
+"""How much a model may think: a number of tokens, or an effort in the provider's words."""
+
+Trust = Literal["strong", "weak"]
+
+
+class Capability(str, Enum):
+    """What a call site can be asked for; a strategy's `needs` is checked against an adapter's `can` at decoration."""
+
+    TEMPERATURE = "temperature"
+    SEED = "seed"
+    MODEL = "model"
+    THINKING = "thinking"
+    INSTRUCTION = "instruction"
+    MAX_TOKENS = "max_tokens"
+    STOP = "stop"
+    EXTEND = "extend"
+    """Continue a partial assistant turn; most chat APIs restart instead."""
+    CHOICES = "choices"
+    """Several completions of one request (`n`)."""
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What model calls cost. Adds up; what nobody reported is None and stays None in a sum, never 0."""
+
+    calls: int = 1
+    """Model calls, counting each attempt that was sent."""
+    input_tokens: int = 0
+    """Prompt tokens, cached ones included."""
+    output_tokens: int = 0
+    """Completion tokens, reasoning included."""
+    reasoning_tokens: int | None = None
+    """The part of `output_tokens` that was thinking; None where the provider does not say."""
+    cached_tokens: int | None = None
+    """The part of `input_tokens` that was read from a cache; None where the provider does not say."""
+    usd: Decimal | None = None
+    """Dollars; None where no price is known."""
+    seconds: float = 0.0
+    """Time spent inside the calls, summed, so parallel calls count each."""
+
+    @property
+    def tokens(self) -> int:
+        """Input and output together."""
+        return self.input_tokens + self.output_tokens
+
+    @classmethod
+    def zero(cls) -> Usage:
+        """Nothing used, and known to be nothing: the start of a sum."""
+        return _ZERO
+
+    def __add__(self, other: Usage) -> Usage:
+        if not isinstance(other, Usage):
+            return NotImplemented
+        if other is _ZERO:
+            return self
+        if self is _ZERO:
+            return other
+        return Usage(
+            self.calls + other.calls,
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            _plus(self.reasoning_tokens, other.reasoning_tokens),
+            _plus(self.cached_tokens, other.cached_tokens),
+            _plus(self.usd, other.usd),
+            self.seconds + other.seconds,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as JSON types; dollars as a string, so that no cent is rounded; what is unknown is left out."""
+        known = {
+            "calls": self.calls,
+            "input_tokens": self.input_tokens,
+            "output_tokens": self.output_tokens,
+            "reasoning_tokens": self.reasoning_tokens,
+            "cached_tokens": self.cached_tokens,
+            "usd": None if self.usd is None else format(self.usd, "f"),
+            "seconds": self.seconds,
+        }
+        return {name: value for name, value in known.items() if value is not None}
+
+
+_N = TypeVar("_N", int, Decimal)
+
+
+def _plus(a: _N | None, b: _N | None) -> _N | None:
+    return None if a is None or b is None else a + b
+
+
+_ZERO = Usage(0, 0, 0, 0, 0, Decimal(0), 0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bill:
+    """What an answer cost: `total = visible + reasoning + discarded + verifying + routing`, in every field."""
+
+    visible: Usage = _ZERO
+    """What the caller gets to read, with its prompt."""
+    reasoning: Usage = _ZERO
+    """The winner's own hidden thinking."""
+    discarded: Usage = _ZERO
+    """Every losing, failed, retried or cancelled attempt."""
+    verifying: Usage = _ZERO
+    """Judges and reward models."""
+    routing: Usage = _ZERO
+    """Classifiers and planners that chose how to search."""
+    plain: Usage = _ZERO
+    """What the same calls would have cost unscaled: the first draw of each, alone."""
+    gaps: Mapping[str, int] = field(default_factory=dict[str, int])
+    """What nobody reported, and how many times: {"cancelled": 2, "no usage reported": 1}."""
+
+    @property
+    def total(self) -> Usage:
+        """Everything."""
+        return self.visible + self.reasoning + self.discarded + self.verifying + self.routing
+
+    @property
+    def hidden(self) -> Usage:
+        """Everything but what the caller gets to read."""
+        return self.reasoning + self.discarded + self.verifying + self.routing
+
+    @property
+    def status(self) -> Literal["exact", "lower bound", "unknown"]:
+        """Whether the total is exact, at least that much, or anybody's guess; `gaps` has the reasons."""
+        if not self.gaps:
+            return "exact"
+        return "lower bound" if self.total.tokens else "unknown"
+
+    @property
+    def multiplier(self) -> float | None:
+        """Total tokens over those of one plain call; None where neither is known."""
+        return self.total.tokens / self.plain.tokens if self.plain.tokens else None
+
+    def __add__(self, other: Bill) -> Bill:
+        if not isinstance(other, Bill):
+            return NotImplemented
+        gaps = dict(self.gaps)
+        for reason, count in other.gaps.items():
+            gaps[reason] = gaps.get(reason, 0) + count
+        return Bill(
+            visible=self.visible + other.visible,
+            reasoning=self.reasoning + other.reasoning,
+            discarded=self.discarded + other.discarded,
+            verifying=self.verifying + other.verifying,
+            routing=self.routing + other.routing,
+            plain=self.plain + other.plain,
+            gaps=gaps,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON types, the derived figures included."""
+        parts = ("total", "visible", "reasoning", "discarded", "verifying", "routing", "hidden", "plain")
+        figures: dict[str, Any] = {part: getattr(self, part).to_dict() for part in parts}
+        return {**figures, "multiplier": self.multiplier, "status": self.status, "gaps": dict(self.gaps)}
+
+    def __str__(self) -> str:
+        total = self.total
+        shares = [
+            f"{part.tokens:,} {name}"
+            for name in ("visible", "reasoning", "discarded", "verifying", "routing")
+            if (part := getattr(self, name)).calls or part.tokens
+        ]
+        at_least = "" if self.status == "exact" else f" ({self.status}: {_reasons(self.gaps)})"
+        times = f", {self.multiplier:.1f} x one plain call" if self.multiplier else ""
+        dollars = "" if total.usd is None else f" = ${total.usd:f}"
+        return f"{total.tokens:,} tokens{dollars} in {total.calls:,} calls: {' + '.join(shares) or 'none'}{times}{at_least}"
+
+
+def _reasons(gaps: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in sorted(gaps.items()))
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a verifier says of one output."""
+
+    score: float
+    """0 (wrong) to 1 (right)."""
+    feedback: str | None = None
+    """What is wrong, in words that a model can act on."""
+    accepted: bool | None = None
+    """None from a verifier: decided by `scale(accept=)`. Always a bool on a sample."""
+    failed: bool = False
+    """The verifier broke: says nothing about the output, and is never counted as a rejection."""
+    usage: Usage | None = None
+    """The verifier's own cost, where it called a model that nobody else observes."""
+    trust: Trust = "strong"
+    """"weak": the checks ran where the output could have tampered with them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """One call of a wrapped function."""
+
+    name: str
+    """"module:qualname" of the function, or the name that was given."""
+    arguments: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """The call's arguments by parameter name, defaults filled in; for a client, the request's keywords."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draw:
+    """What one sample asks of the call site. Everything is optional: `Draw()` is the unchanged call."""
+
+    parent: Sample[Any] | None = None
+    """The sample that this one revises or continues."""
+    instruction: str | None = None
+    """Said to the model as a user message after the call's own."""
+    extend: str | None = None
+    """A partial answer to continue, where the backend can."""
+    model: str | None = None
+    temperature: float | None = None
+    seed: int | None = None
+    thinking: Thinking | None = None
+    max_tokens: int | None = None
+    stop: Sequence[str] | None = None
+
+
+@dataclass(frozen=True)
+class Cancel:
+    """Yielded by a strategy to drop a draw that is still under way; it counts as discarded."""
+
+    index: int
+    """The launch order of the draw, from 0."""
+
+
+@dataclass(frozen=True)
+class ToolCall:
+    """A tool call that a model asked for."""
+
+    name: str
+    arguments: str
+    """JSON, as the model wrote it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample(Generic[T]):
+    """How one draw ended."""
+
+    index: int
+    """Launch order, from 0: ties go to the lowest."""
+    draw: Draw
+    call: Call
+    """The call as it was sent, the draw's changes applied."""
+    output: T
+    """What the caller would get; None in a failed sample."""
+    text: str = ""
+    """The output as text, for verifiers that judge text; empty where it is not text."""
+    tool_calls: tuple[ToolCall, ...] = ()
+    status: Status = "answer"
+    fault: Fault | None = None
+    error: Exception | None = None
+    """What a failed draw raised."""
+    verdict: Verdict | None = None
+    """None where there is no verifier, or nothing to verify."""
+    usage: Usage = _ZERO
+    """The sample's own model calls, retries included, the verifier's not."""
+    apportioned: bool = False
+    """The usage is this sample's share of one request that served several; their sum is exact."""
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the verifier accepted it."""
+        return self.verdict is not None and bool(self.verdict.accepted)
+
+    @property
+    def score(self) -> float | None:
+        """The verifier's score; None where there is none, or where the verifier broke."""
+        return None if self.verdict is None or self.verdict.failed else self.verdict.score
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result(Generic[T]):
+    """The whole story of one call."""
+
+    output: T
+    """What the plain call would have returned."""
+    accepted: bool
+    """Whether the verifier accepted the output; False where there is no verifier."""
+    bill: Bill
+    samples: tuple[Sample[Any], ...]
+    """Every sample that finished, in launch order, losers and failures included."""
+    winner: Sample[T] | None
+    stop_reason: StopReason
+    name: str = ""
+    strategy: str = ""
+    seconds: float = 0.0
+    """From the call to the answer, on the clock."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON types and no content: outputs, prompts and feedback stay out."""
+        return {
+            "name": self.name,
+            "strategy": self.strategy,
+            "accepted": self.accepted,
+            "stop_reason": self.stop_reason,
+            "seconds": self.seconds,
+            "winner": None if self.winner is None else self.winner.index,
+            "samples": [
+                {
+                    "index": sample.index,
+                    "status": sample.status,
+                    "fault": sample.fault,
+                    "score": sample.score,
+                    "accepted": sample.accepted,
+                    "usage": sample.usage.to_dict(),
+                }
+                for sample in self.samples
+            ],
+            "bill": self.bill.to_dict(),
+        }
+
+    def __str__(self) -> str:
+        verdict = "accepted" if self.accepted else "not accepted"
+        lines = [
+            f"{self.name}: {verdict} after {len(self.samples)} samples in {self.seconds:.1f} s"
+            f" ({self.strategy}; {self.stop_reason})",
+            f"  bill: {self.bill}",
+        ]
+        for sample in self.samples:
+            won = "*" if self.winner is not None and sample.index == self.winner.index else " "
+            score = "" if sample.score is None else f" score {sample.score:.2f}"
+            why = "" if sample.fault is None else f" ({sample.fault})"
+            said = "" if sample.verdict is None or not sample.verdict.feedback else f": {_short(sample.verdict.feedback)}"
+            lines.append(f" {won}{sample.index:>3} {sample.status}{why}{score}, {sample.usage.tokens:,} tokens{said}")
+        return "\n".join(lines)
+
+
+def _short(text: str, width: int = 80) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= width else line[: width - 1] + "…"
+
+
+Search: TypeAlias = Generator[Sequence[Union[Draw, Cancel]], Optional[Sample[T]], Sample[T]]
+"""Yield the draws to start or to cancel; be sent the next sample, or None once no more will come; return the winner."""
+
+
+class Strategy(Protocol):
+    """How to search. Any frozen object with this method will do.
+
+    Three optional class or instance attributes say more: `needs_verifier` (bool), `needs` (the capabilities that a
+    draw of it asks for) and `wants_all` (bool: it waits for every draw of a step, so equal ones may share a request).
+    """
+
+    def search(self, call: Call, /) -> Search[Any]:
+        """Start a search: a generator that yields draws, is sent samples, and returns the winner."""
+        ...
+
+
+Verifier: TypeAlias = Callable[..., Union[bool, float, Verdict, Awaitable[Union[bool, float, Verdict]]]]
+"""A function of the output and, by name, of any arguments of the call."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a model call asks for, in words that all providers share: what the budget, the span and the steering need."""
+
+    provider: str
+    """As in `gen_ai.provider.name`."""
+    model: str
+    input_bound: int
+    """Never fewer than the prompt's tokens."""
+    max_tokens: int | None = None
+    choices: int = 1
+    temperature: float | None = None
+    seed: int | None = None
+    stream: bool = False
+    tool_results: bool = False
+    """The prompt reports on tools that have run."""
+    server: str | None = None
+    """The host that is asked."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """What an output says, as an adapter reads it."""
+
+    text: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    status: Status = "answer"
+    fault: Fault | None = None
+    usage: Usage | None = None
+    """None: the provider reported none."""
+    model: str | None = None
+    """The model that answered."""
+    id: str | None = None
+    finish_reasons: tuple[str, ...] = ()
+
+
+class Adapter(Protocol):
+    """What the engine must know of one kind of call site: pure functions, no I/O."""
+
+    can: frozenset[Capability]
+    slots: int | None
+    """Draws that the backend serves at once; None: as many as one likes."""
+
+    def apply(self, call: Call, draw: Draw, /) -> Call:
+        """The call with the draw's changes."""
+        ...
+
+    def merge(self, call: Call, n: int, /) -> Call:
+        """One call that asks for `n` completions (only with `Capability.CHOICES`)."""
+        ...
+
+    def split(self, output: Any, /) -> Sequence[Any]:
+        """The outputs that a merged call holds, each as a call of its own would have returned it."""
+        ...
+
+    def describe(self, call: Call, /) -> Request | None:
+        """What the call asks of a model; None where it is no model call."""
+        ...
+
+    def read(self, output: Any, /) -> Reading:
+        """What the output says."""
+        ...
