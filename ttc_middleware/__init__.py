@@ -1,0 +1,95 @@
+"""Test-time compute for any LLM call site: verified search, hard budgets, and the hidden tokens on the bill."""
+
+from . import strategies, verifiers
+from ._budget import Budget
+from ._engine import result_of
+from ._errors import (
+    BadResponse,
+    BudgetError,
+    BudgetExceeded,
+    BudgetUnenforceable,
+    NotAccepted,
+    PriceUnknown,
+    SandboxError,
+    SandboxFailed,
+    SandboxUnavailable,
+    TTCError,
+    VerifierFailed,
+)
+from ._instrument import instrument, uninstrument
+from ._policy import Policy, configure, policy, tags, tracking
+from ._prices import Price
+from ._scale import current_draw, on_win, record_usage, scale, verifiable
+from ._search import best, gather
+from ._types import (
+    Adapter,
+    Bill,
+    Call,
+    Cancel,
+    Capability,
+    Draw,
+    Reading,
+    Request,
+    Result,
+    Sample,
+    Search,
+    Strategy,
+    ToolCall,
+    Usage,
+    Verdict,
+    Verifier,
+)
+from .strategies import BestOfN, Refine, SelfConsistency, Single
+
+__all__ = [
+    "Adapter",
+    "BadResponse",
+    "BestOfN",
+    "Bill",
+    "Budget",
+    "BudgetError",
+    "BudgetExceeded",
+    "BudgetUnenforceable",
+    "Call",
+    "Cancel",
+    "Capability",
+    "Draw",
+    "NotAccepted",
+    "Policy",
+    "Price",
+    "PriceUnknown",
+    "Reading",
+    "Refine",
+    "Request",
+    "Result",
+    "Sample",
+    "SandboxError",
+    "SandboxFailed",
+    "SandboxUnavailable",
+    "Search",
+    "SelfConsistency",
+    "Single",
+    "Strategy",
+    "TTCError",
+    "ToolCall",
+    "Usage",
+    "Verdict",
+    "Verifier",
+    "VerifierFailed",
+    "best",
+    "configure",
+    "current_draw",
+    "gather",
+    "instrument",
+    "on_win",
+    "policy",
+    "record_usage",
+    "result_of",
+    "scale",
+    "strategies",
+    "tags",
+    "tracking",
+    "uninstrument",
+    "verifiable",
+    "verifiers",
+]

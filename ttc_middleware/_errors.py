@@ -63,7 +63,9 @@ class BudgetExceeded(BudgetError):
 
     def __str__(self) -> str:
         needs = f"; the next call needs at least {self.needed:,}" if self.needed else ""
-        return f"the budget of {self.limit:,} {self.resource} leaves no room: {self.spent:,} are spent or reserved{needs}"
+        return (
+            f"the budget of {self.limit:,} {self.resource} leaves no room: {self.spent:,} are spent or reserved{needs}"
+        )
 
 
 class BudgetUnenforceable(BudgetError):

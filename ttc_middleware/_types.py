@@ -14,9 +14,7 @@ from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import Enum
-from typing import Any, Generic, Literal, Optional, Protocol, TypeVar, Union
-
-from typing_extensions import TypeAlias
+from typing import Any, Generic, Literal, Optional, Protocol, TypeAlias, TypeVar, Union
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -271,7 +269,7 @@ class ToolCall:
     """JSON, as the model wrote it."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)  # outputs can be arrays, whose == is no bool
 class Sample(Generic[T]):
     """How one draw ended."""
 
@@ -282,8 +280,8 @@ class Sample(Generic[T]):
     """The call as it was sent, the draw's changes applied."""
     output: T
     """What the caller would get; None in a failed sample."""
-    text: str = ""
-    """The output as text, for verifiers that judge text; empty where it is not text."""
+    text: str | None = None
+    """The output as text, for verifiers that judge text; None where it is not text."""
     tool_calls: tuple[ToolCall, ...] = ()
     status: Status = "answer"
     fault: Fault | None = None
@@ -307,7 +305,7 @@ class Sample(Generic[T]):
         return None if self.verdict is None or self.verdict.failed else self.verdict.score
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Result(Generic[T]):
     """The whole story of one call."""
 
@@ -359,7 +357,9 @@ class Result(Generic[T]):
             won = "*" if self.winner is not None and sample.index == self.winner.index else " "
             score = "" if sample.score is None else f" score {sample.score:.2f}"
             why = "" if sample.fault is None else f" ({sample.fault})"
-            said = "" if sample.verdict is None or not sample.verdict.feedback else f": {_short(sample.verdict.feedback)}"
+            said = (
+                "" if sample.verdict is None or not sample.verdict.feedback else f": {_short(sample.verdict.feedback)}"
+            )
             lines.append(f" {won}{sample.index:>3} {sample.status}{why}{score}, {sample.usage.tokens:,} tokens{said}")
         return "\n".join(lines)
 
@@ -413,7 +413,8 @@ class Request:
 class Reading:
     """What an output says, as an adapter reads it."""
 
-    text: str = ""
+    text: str | None = None
+    """None where the output is not text."""
     tool_calls: tuple[ToolCall, ...] = ()
     status: Status = "answer"
     fault: Fault | None = None

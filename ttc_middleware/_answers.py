@@ -1,0 +1,96 @@
+"""Which answer an output stands for: what votes are counted by."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import unicodedata
+from collections.abc import Callable, Hashable
+from fractions import Fraction
+from typing import Any
+
+from ._inspect import takes_sample
+from ._types import Sample
+
+_TAIL = 4_000  # characters of a text in which a stated answer is looked for: it comes last, and texts can be megabytes
+_STATED = re.compile(r"(?:\banswer\s{0,3}(?:is|:|=)|^####)[ \t]*:?[ \t]*([^\n]{1,400})", re.IGNORECASE | re.MULTILINE)
+_NUMBER = re.compile(r"([+-]?)(\d{1,60}(?:\.\d{1,60})?|\.\d{1,60})(?:/(\d{1,60}))?(%?)")
+_LABEL = re.compile(r"[(\[]([a-z0-9])[)\]]\.?|([a-z])[).]")
+
+
+def answer_key(by: Callable[[Any], Hashable | None] | None) -> Callable[[Sample[Any]], Hashable | None]:
+    """A function from a sample to its answer class; `by` is asked if given."""
+    if by is None:
+        return stated_answer
+    if takes_sample(by):
+        return by
+    return lambda sample: by(sample.output) if sample.status == "answer" else None
+
+
+def stated_answer(sample: Sample[Any]) -> Hashable | None:
+    """The tool calls; else the answer that the text states; else the whole value. None abstains."""
+    if sample.status != "answer":
+        return None
+    if sample.tool_calls:
+        return tuple((call.name, _canonical_json(call.arguments)) for call in sample.tool_calls)
+    if sample.text is not None:
+        return _canonical(_stated(sample.text))
+    return _value(sample.output)
+
+
+def _stated(text: str) -> str:
+    boxed = _boxed(text)
+    if boxed is not None:
+        return boxed
+    stated = _STATED.findall(text[-_TAIL:])
+    return stated[-1] if stated else text
+
+
+def _boxed(text: str) -> str | None:
+    r"""The contents of the last \boxed{…}, braces balanced."""
+    start = text.rfind("\\boxed{")
+    if start < 0:
+        return None
+    depth, first = 0, start + len("\\boxed{")
+    for end in range(first - 1, min(len(text), first + _TAIL)):
+        depth += {"{": 1, "}": -1}.get(text[end], 0)
+        if not depth:
+            return text[first:end]
+    return None
+
+
+def _canonical(answer: str) -> Hashable | None:
+    """Numbers by value, labels without brackets, everything else without case, spaces and final punctuation."""
+    plain = " ".join(unicodedata.normalize("NFKC", answer).casefold().split())
+    plain = plain.strip("*$`\"' ").rstrip(".!,;: ").strip("*$`\"' ")
+    if not plain:
+        return None
+    number = _NUMBER.fullmatch(re.sub(r"(?<=\d),(?=\d{3}\b)", "", plain).replace(" ", ""))
+    if number:
+        sign, amount, divisor, percent = number.groups()
+        if divisor is None or int(divisor):
+            value = Fraction(amount) / (int(divisor) if divisor else 1) / (100 if percent else 1)
+            return -value if sign == "-" else value
+    label = _LABEL.fullmatch(plain)
+    return (label[1] or label[2]) if label else plain
+
+
+def _canonical_json(text: str) -> str:
+    try:
+        return json.dumps(json.loads(text), sort_keys=True)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _value(output: object) -> Hashable | None:
+    if output is None:
+        return None
+    dump = getattr(output, "model_dump_json", None)
+    if callable(dump):  # a pydantic model: two of them with equal fields are one answer
+        return type(output).__qualname__, _canonical_json(str(dump()))
+    if dataclasses.is_dataclass(output) and not isinstance(output, type):
+        output = dataclasses.asdict(output)
+    if isinstance(output, (dict, list, tuple, set)):
+        return json.dumps(output, sort_keys=True, default=repr)
+    return output if isinstance(output, Hashable) else repr(output)

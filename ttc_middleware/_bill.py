@@ -1,0 +1,113 @@
+"""Adding up: which model call of a search was worth what to its caller."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+from ._context import Entry, Tab
+from ._leaf import visible_bill
+from ._types import Bill, Sample, Usage
+
+Draws = Sequence[tuple[Tab, Sequence[Sample[Any]], Sequence[Tab]]]
+"""For each draw, or several that shared a request: its tab, the samples it brought, the tabs of their verifications."""
+
+
+def bill_of(draws: Draws, *, winner: Sample[Any] | None, unseen: bool) -> Bill:
+    """The bill of a search; its parts add up to the sum of all entries on all tabs."""
+    bill, plain = Bill(), Usage.zero()
+    gaps = {"nothing observed": 1} if unseen else {}
+    for tab, samples, judged in draws:
+        own = winner is not None and any(sample.index == winner.index for sample in samples)
+        for entry in tab.entries:
+            bill += _entry(entry, winner if own else None)
+        if tab.index == 0 or (own and not plain.tokens):
+            plain = _plain(tab, samples)
+        for verification in judged:
+            for entry in verification.entries:
+                bill += Bill(verifying=entry.usage, gaps=_gap(entry))
+        for sample in samples:
+            if sample.verdict is not None and sample.verdict.usage is not None:
+                bill += Bill(verifying=sample.verdict.usage)
+    return replace(bill, plain=plain, gaps={**bill.gaps, **gaps})
+
+
+def _gap(entry: Entry) -> dict[str, int]:
+    return {entry.gap: 1} if entry.gap else {}
+
+
+def _entry(entry: Entry, winner: Sample[Any] | None) -> Bill:
+    if winner is None or not entry.answered:
+        return Bill(discarded=entry.usage, gaps=_gap(entry))
+    if not winner.apportioned:
+        return replace(visible_bill(entry.usage, entry.reasoning_usd), gaps=_gap(entry))
+    # One request served several samples: the winner's share is read, the rest is not.
+    share = winner.usage
+    thinking = entry.reasoning_usd
+    part = (
+        None
+        if thinking is None or not entry.usage.reasoning_tokens
+        else (thinking * (share.reasoning_tokens or 0) / entry.usage.reasoning_tokens)
+    )
+    return replace(visible_bill(share, part), discarded=minus(entry.usage, share), gaps=_gap(entry))
+
+
+def _plain(tab: Tab, samples: Sequence[Sample[Any]]) -> Usage:
+    """What the first draw would have cost alone: its own answers, with the whole prompt."""
+    total = answered(tab)
+    if samples and samples[0].apportioned:
+        first = min(samples, key=lambda sample: sample.index)
+        return replace(first.usage, calls=total.calls, input_tokens=total.input_tokens, usd=None)
+    return total
+
+
+def answered(tab: Tab) -> Usage:
+    """The sum of the model calls that gave a draw something to go on with."""
+    total = Usage.zero()
+    for entry in tab.entries:
+        if entry.answered:
+            total += entry.usage
+    return total
+
+
+def minus(whole: Usage, part: Usage) -> Usage:
+    """What is left of a usage."""
+    return Usage(
+        whole.calls - part.calls,
+        whole.input_tokens - part.input_tokens,
+        whole.output_tokens - part.output_tokens,
+        None if whole.reasoning_tokens is None else whole.reasoning_tokens - (part.reasoning_tokens or 0),
+        None if whole.cached_tokens is None else whole.cached_tokens - (part.cached_tokens or 0),
+        None if whole.usd is None else whole.usd - (part.usd or 0),
+        whole.seconds - part.seconds,
+    )
+
+
+def apportion(usage: Usage, weights: Sequence[int]) -> list[Usage]:
+    """Split a usage by weight; the integers and the dollars of the parts add up to the whole exactly."""
+    total = sum(weights) or 1
+    parts: list[Usage] = []
+    done, before = 0, Usage.zero()
+    for place, weight in enumerate(weights):
+        done += weight
+        upto = _upto(usage, done, total) if place < len(weights) - 1 else usage
+        parts.append(replace(minus(upto, before), calls=usage.calls if place == 0 else 0))
+        before = upto
+    return parts
+
+
+def _upto(usage: Usage, done: int, total: int) -> Usage:
+    def share(amount: int) -> int:
+        return amount * done // total
+
+    return Usage(
+        usage.calls,
+        share(usage.input_tokens),
+        share(usage.output_tokens),
+        None if usage.reasoning_tokens is None else share(usage.reasoning_tokens),
+        None if usage.cached_tokens is None else share(usage.cached_tokens),
+        None if usage.usd is None else usage.usd * Decimal(done) / total,
+        usage.seconds * done / total,
+    )

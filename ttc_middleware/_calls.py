@@ -1,0 +1,311 @@
+"""One model call, at the seam where it leaves the process: steered, reserved, retried, accounted for, traced.
+
+The protocol is a plain generator (`_conversation`), so that one text serves async and sync clients: it yields what has
+to be waited for or sent, and two short drivers do that.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Awaitable, Callable, Generator
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeVar, Union
+
+import anyio
+import anyio.lowlevel
+
+from ._budget import Hold, Ticket
+from ._context import OWNED, SCOPE, TAB, Scope, Tab, warn_once
+from ._errors import BudgetExceeded
+from ._faults import ATTEMPTS, Failure, RetryBudget, classify, pause, retryable
+from ._leaf import Leaf
+from ._types import Adapter, Call, Draw, Reading, Request
+
+R = TypeVar("R")
+
+WARM = 0.8
+"""The temperature for parallel draws of a caller whose own is near 0, where all draws would be equal."""
+_COLD = 0.1
+
+
+class Closed(BaseException):
+    """Raised in a thread that goes on after its search has ended, when it tries to spend more.
+
+    Not an `Exception`: like a cancellation, it must pass through code that tries again after errors.
+    """
+
+
+@dataclass(frozen=True)
+class Send:
+    """Make the call."""
+
+    call: Call
+    leaf: Leaf
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Wait for the bell."""
+
+
+@dataclass(frozen=True)
+class Sleep:
+    """Back off."""
+
+    seconds: float
+
+
+_Step = Union[Send, Wait, Sleep]
+
+
+def diversified(draw: Draw, index: int, request: Request | None) -> Draw:
+    """Warm up parallel draws of a caller whose own temperature would make them all equal."""
+    cold = request is not None and request.temperature is not None and request.temperature <= _COLD
+    return (
+        replace(draw, temperature=WARM) if cold and index and draw.parent is None and draw.temperature is None else draw
+    )
+
+
+_retry_budgets: dict[tuple[str, str | None], RetryBudget] = {}
+_refused: set[tuple[str, str]] = set()  # (model, parameter): what a model has turned down is not asked again
+
+
+def _conversation(adapter: Adapter, call: Call, bell: Bell) -> Generator[_Step, Any, Any]:
+    """Make one model call, attempt by attempt; returns the response."""
+    tab, scope = TAB.get(), SCOPE.get()
+    plain, wish = call, Draw()
+    request = _described(adapter, call)
+    if tab is not None:
+        if tab.closed:
+            raise Closed("the search that this draw belonged to has ended")
+        tab.tools_ran |= request.tool_results
+        if tab.role == "sample":
+            wish = _wish(tab, request)
+    allowance = _retry_budgets.setdefault((request.provider, request.server), RetryBudget())
+    allowance.called()
+    attempt = 0
+    while True:
+        call = plain if wish == _NOTHING else adapter.apply(plain, wish)
+        request = _described(adapter, call)
+        leaf = Leaf(request, tab, scope)
+        hold = yield from _reserved(leaf, adapter, bell)
+        if hold is not None and hold.granted != request.max_tokens:
+            call = adapter.apply(call, Draw(max_tokens=hold.granted))
+            leaf.request = _described(adapter, call)
+        leaf.open(hold, attempt)
+        try:
+            response = yield Send(call, leaf)
+        except BaseException as error:
+            failure = classify(error)
+            leaf.fail(failure, seen=leaf.seen)
+            bare = _without_refused(wish, request, failure)
+            if bare is not None:
+                wish = bare
+                continue
+            attempt += 1
+            if tab is None or not failure.retry or attempt >= ATTEMPTS or not _in_time(scope, failure, allowance):
+                raise
+        else:
+            if leaf.deferred:
+                return response
+            reading = _read(adapter, response)
+            failure = Failure(reading.fault or "error", billed=True, retry=retryable(reading.fault))
+            attempt += 1
+            if tab is None or not failure.retry or attempt >= ATTEMPTS or not _in_time(scope, failure, allowance):
+                leaf.finish(reading)
+                return response
+            leaf.finish(reading, answered=False)
+        yield Sleep(pause(attempt, failure))
+
+
+_NOTHING = Draw()
+
+
+def _described(adapter: Adapter, call: Call) -> Request:
+    request = adapter.describe(call)
+    if request is None:
+        raise TypeError(f"{type(adapter).__name__} does not know {call.name} as a model call")
+    return request
+
+
+def _reserved(leaf: Leaf, adapter: Adapter, bell: Bell) -> Generator[_Step, Any, Hold | None]:
+    """The hold that the call runs under, waiting for it where it has to; None where nothing is limited."""
+    ledger = leaf.ledger
+    if ledger is None or not ledger.limited("tokens", "usd"):
+        return None
+    hold = leaf.reserve(ledger, adapter, bell.ring)
+    if isinstance(hold, Ticket):
+        try:
+            yield Wait()
+        except BaseException:
+            hold.withdraw()
+            raise
+        assert hold.outcome is not None
+        if isinstance(hold.outcome, BudgetExceeded):
+            raise hold.outcome
+        hold = hold.outcome
+    leaf.settled_share()
+    return hold
+
+
+def _wish(tab: Tab, request: Request) -> Draw:
+    """What the draw asks of this particular model call."""
+    draw = diversified(tab.draw, tab.index, request)
+    if tab.first_model is None:
+        tab.first_model = request.model
+    if request.model != tab.first_model:  # a helper model of the function's own: only the sampling is ours to vary
+        draw = Draw(temperature=draw.temperature, seed=draw.seed)
+    elif tab.instructed:
+        draw = replace(draw, instruction=None)
+    tab.instructed = True
+    refused = {name: None for name in _SAMPLING if (request.model, name) in _refused}
+    return replace(draw, parent=None, **refused)
+
+
+_SAMPLING = ("temperature", "seed")
+
+
+def _without_refused(wish: Draw, request: Request, failure: Failure) -> Draw | None:
+    """The wish without a sampling parameter of ours that the model has just refused; None if that was not it."""
+    if failure.fault != "rejected":
+        return None
+    ours = [name for name in _SAMPLING if getattr(wish, name) is not None and name in failure.text.lower()]
+    if not ours:
+        return None
+    _refused.update((request.model, name) for name in ours)
+    named = " and ".join(ours)
+    warn_once("refused", request.model, f"{request.model} does not take {named}: its parallel draws may be alike")
+    return replace(wish, **dict.fromkeys(ours))
+
+
+def _in_time(scope: Scope, failure: Failure, allowance: RetryBudget) -> bool:
+    """Whether a retry can still end before the deadline, and the server is owed one."""
+    if scope.deadline is not None and time.monotonic() + (failure.after or 0.0) >= scope.deadline:
+        return False
+    return allowance.take()
+
+
+def _read(adapter: Adapter, response: object) -> Reading:
+    try:
+        return adapter.read(response)
+    except Exception:  # noqa: BLE001  # what a server sent can be anything at all
+        return Reading(status="failed", fault="malformed")
+
+
+class Bell(Protocol):
+    """Rung by whoever frees the room that a call waits for, from any thread."""
+
+    def ring(self) -> None:
+        """Wake who waits."""
+        ...
+
+
+class TaskBell:
+    """Wakes a task from whatever thread frees the room it waits for."""
+
+    __slots__ = ("_event", "_native", "_thread")
+
+    def __init__(self) -> None:
+        self._event = anyio.Event()
+        self._native: Any = anyio.lowlevel.current_token().native_token
+        self._thread = threading.get_ident()
+
+    def ring(self) -> None:
+        if threading.get_ident() == self._thread:
+            self._event.set()
+            return
+        # asyncio's loop and trio's token each have a way in from outside, by different names.
+        soon = getattr(self._native, "call_soon_threadsafe", None) or self._native.run_sync_soon
+        soon(self._event.set)
+
+    async def wait(self) -> None:
+        await self._event.wait()
+
+
+class _ThreadBell:
+    __slots__ = ("_event",)
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def ring(self) -> None:
+        self._event.set()
+
+    def wait(self, seconds: float | None) -> None:
+        if not self._event.wait(seconds):
+            raise TimeoutError("the deadline passed while waiting for room in the budget")
+
+
+async def model_call(adapter: Adapter, call: Call, send: Callable[[Call, Leaf], Awaitable[R]]) -> R:
+    """Make one model call, with what the draw around it asks, under its budget, onto its bill."""
+    bell = TaskBell()
+    steps = _conversation(adapter, call, bell)
+    try:
+        step = next(steps)
+        while True:
+            reply: R | None = None
+            try:
+                if isinstance(step, Send):
+                    reply = await _sent(send, step)
+                elif isinstance(step, Wait):
+                    await bell.wait()
+                else:
+                    await anyio.sleep(step.seconds)
+            except BaseException as error:  # noqa: BLE001  # the conversation decides
+                step = steps.throw(error)
+            else:
+                step = steps.send(reply)
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]
+    finally:
+        steps.close()
+
+
+async def _sent(send: Callable[[Call, Leaf], Awaitable[R]], step: Send) -> R:
+    token = OWNED.set(True)
+    try:
+        with step.leaf.current():
+            return await send(step.call, step.leaf)
+    finally:
+        OWNED.reset(token)
+
+
+def _sent_sync(send: Callable[[Call, Leaf], R], step: Send) -> R:
+    token = OWNED.set(True)
+    try:
+        with step.leaf.current():
+            return send(step.call, step.leaf)
+    finally:
+        OWNED.reset(token)
+
+
+def model_call_sync(adapter: Adapter, call: Call, send: Callable[[Call, Leaf], R]) -> R:
+    """`model_call()` for a client that blocks."""
+    bell = _ThreadBell()
+    steps = _conversation(adapter, call, bell)
+    try:
+        step = next(steps)
+        while True:
+            reply: R | None = None
+            try:
+                if isinstance(step, Send):
+                    reply = _sent_sync(send, step)
+                elif isinstance(step, Wait):
+                    bell.wait(seconds_left())
+                else:
+                    time.sleep(step.seconds)
+            except BaseException as error:  # noqa: BLE001  # the conversation decides
+                step = steps.throw(error)
+            else:
+                step = steps.send(reply)
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]
+    finally:
+        steps.close()
+
+
+def seconds_left() -> float | None:
+    """Until the enclosing deadline; None: there is none."""
+    deadline = SCOPE.get().deadline
+    return None if deadline is None else max(0.0, deadline - time.monotonic())

@@ -1,0 +1,166 @@
+"""What travels with a call in context variables: the enclosing blocks (`Scope`) and the draw under way (`Tab`)."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from decimal import Decimal
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from ._budget import Ledger
+from ._types import Bill, Draw, Fault, Usage
+
+if TYPE_CHECKING:
+    from ._prices import Price
+
+Role = Literal["sample", "verifier"]
+_NO_TAGS: Mapping[str, str] = MappingProxyType({})
+
+
+class Tracker(Protocol):
+    """Where bills add up: `tracking()`."""
+
+    def add(self, bill: Bill) -> None:
+        """Add what was spent."""
+        ...
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What the enclosing blocks say. Frozen: a block sets a new one and puts the old one back."""
+
+    policy: Any = None
+    """The innermost `policy()` block."""
+    model_calls: Any = None
+    """How to scale each model call, inside a function of `scale(scope="model_calls")`."""
+    ledger: Ledger | None = None
+    """The innermost block's account; None: nothing is limited."""
+    deadline: float | None = None
+    """On `time.monotonic()`'s clock."""
+    trackers: tuple[Tracker, ...] = ()
+    tags: Mapping[str, str] = field(default_factory=lambda: _NO_TAGS)
+    outer: Scope | None = None
+    """What held before this block."""
+
+
+SCOPE: ContextVar[Scope] = ContextVar("ttc_scope", default=Scope())  # noqa: B039  # frozen
+TAB: ContextVar[Tab | None] = ContextVar("ttc_tab", default=None)
+OWNED: ContextVar[bool] = ContextVar("ttc_owned", default=False)
+"""An outer layer (litellm over openai, a framework over both) accounts for the call that is being made."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One model call that has ended."""
+
+    usage: Usage
+    """What is known of its cost."""
+    answered: bool
+    """It gave the function something to go on with; failed, retried and cancelled attempts did not."""
+    reasoning_usd: Decimal | None = None
+    fault: Fault | None = None
+    gap: str | None = None
+    """Why the cost is not wholly known."""
+
+
+class Tab:
+    """What one draw, or one verification, has run up so far.
+
+    Shared by everything that runs inside, in whatever task or thread; appending to a list is atomic.
+
+    Args:
+        draw: what this draw asks of its model calls.
+        whole: streams are to be read to their end, because several compete or a verifier waits.
+    """
+
+    __slots__ = (
+        "callbacks", "closed", "draw", "entries", "first_model", "held", "index", "instructed", "ledger", "parent",
+        "role", "tools_ran", "unheld", "whole",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        draw: Draw,
+        *,
+        index: int = 0,
+        role: Role = "sample",
+        ledger: Ledger | None = None,
+        whole: bool = False,
+        parent: Tab | None = None,
+        unheld: Unheld | None = None,
+    ) -> None:
+        self.draw = draw
+        self.index = index
+        self.role: Role = role
+        self.ledger = ledger
+        self.whole = whole
+        self.parent = parent
+        self.unheld = unheld
+        self.entries: list[Entry] = []
+        self.callbacks: list[Callable[[], Any]] = []
+        self.first_model: str | None = None
+        self.instructed = False
+        self.held = False
+        self.tools_ran = False
+        self.closed = False
+        """The search has gone on without this draw: nothing more may be sent for it."""
+
+    def record(self, entry: Entry) -> None:
+        """Note a model call, here and on the draw that this one is part of."""
+        self.entries.append(entry)
+        if self.parent is not None:
+            self.parent.record(entry)
+
+    def reserved(self) -> None:
+        """Note that this draw has its share of the budget, or will not need one."""
+        if not self.held:
+            self.held = True
+            if self.unheld is not None:
+                self.unheld.count -= 1
+
+    @property
+    def spent(self) -> Usage:
+        """The sum of what is known."""
+        total = Usage.zero()
+        for entry in self.entries:
+            total += entry.usage
+        return total
+
+    @property
+    def fault(self) -> Fault | None:
+        """What was wrong with the last model call."""
+        return self.entries[-1].fault if self.entries else None
+
+
+class Unheld:
+    """How many draws of a search have yet to reserve: what is left of a budget is shared among them."""
+
+    __slots__ = ("count",)
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
+@dataclass
+class Settings:
+    """What `configure()` has set for the process."""
+
+    policies: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    default: Any = None
+    ledger: Ledger | None = None
+    instrument: bool = True
+    prices: Mapping[str, Price] = field(default_factory=dict[str, "Price"])
+
+
+SETTINGS = Settings()
+_warned: set[tuple[str, str]] = set()
+
+
+def warn_once(topic: str, about: str, message: str) -> None:
+    """Warn, but only the first time for this topic and call site."""
+    if (topic, about) not in _warned:
+        _warned.add((topic, about))
+        warnings.warn(message, UserWarning, stacklevel=2)

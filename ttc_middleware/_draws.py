@@ -1,0 +1,240 @@
+"""One draw, from its seat to its verdict. Whatever happens inside, it ends as a sample."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import anyio
+import anyio.to_thread
+from opentelemetry.trace import Span
+
+from . import _telemetry
+from ._bill import answered, apportion
+from ._budget import Ask, Hold, Ledger
+from ._calls import TaskBell
+from ._context import TAB, Tab, warn_once
+from ._errors import BudgetExceeded
+from ._faults import classify
+from ._plan import Invoke, Plan
+from ._types import Call, Draw, Fault, Reading, Sample, Usage, Verdict
+from ._verify import Check, verdict_of
+
+
+@dataclass
+class Desk:
+    """What the draws of one search share; the search reads what they leave here."""
+
+    plan: Plan
+    call: Call
+    invoke: Invoke[Any]
+    ledger: Ledger | None
+    outer_tab: Tab | None
+    tags: Any
+    seated: bool
+    """Whether draws take a seat under a limit of concurrency."""
+    finished: list[Sample[Any]] = field(default_factory=list[Sample[Any]])
+    """In order of arrival; the strategy is told of each."""
+    bell: anyio.Event = field(default_factory=anyio.Event)
+    active: int = 0
+    refusal: BudgetExceeded | None = None
+    """The first limit that refused something."""
+    unseen: bool = False
+    """A draw brought an answer without any model call that was seen."""
+
+    def ring(self) -> None:
+        """Tell the search that something has changed."""
+        self.bell.set()
+
+
+@dataclass
+class DrawTask:
+    """One draw under way, or several that share a request."""
+
+    desk: Desk
+    first: int
+    """The launch order of the first."""
+    count: int
+    draw: Draw
+    tab: Tab
+    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    spans: list[Span] = field(default_factory=list[Span])
+    samples: list[Sample[Any]] = field(default_factory=list[Sample[Any]])
+    ended: list[int] = field(default_factory=list[int])
+    """When each of `samples` ended, on the clock of spans."""
+    verifications: list[Tab] = field(default_factory=list[Tab])
+
+    async def run(self) -> None:
+        """Draw. Raises nothing but cancellation."""
+        desk = self.desk
+        TAB.set(self.tab)
+        self.spans = [_telemetry.sample_span(self.first + place, desk.tags) for place in range(self.count)]
+        try:
+            with self.scope, _telemetry.Current(self.spans[0]):
+                if desk.seated:
+                    await self._seated()
+                else:
+                    await self._sampled()
+        finally:
+            self.tab.reserved()
+            self.tab.closed = len(self.samples) < self.count
+            desk.active -= 1
+            desk.ring()
+
+    async def _seated(self) -> None:
+        """Draw under the limits of concurrency."""
+        assert self.desk.ledger is not None
+        bell = TaskBell()
+        seat = self.desk.ledger.reserve(Ask({"seats": 1}), bell.ring)
+        if not isinstance(seat, Hold):
+            ticket = seat
+            try:
+                await bell.wait()
+            except BaseException:
+                ticket.withdraw()
+                raise
+            assert isinstance(ticket.outcome, Hold)
+            seat = ticket.outcome
+        try:
+            await self._sampled()
+        finally:
+            seat.settle({})
+
+    async def _sampled(self) -> None:
+        adapter, call = self.desk.plan.adapter, self.desk.call
+        try:
+            if self.count == 1:
+                samples = [self._read(0, await self.desk.invoke(call), None)]
+            else:
+                outputs = list(adapter.split(await self.desk.invoke(adapter.merge(call, self.count))))
+                # A server may send fewer choices than asked for: those are empty samples, and weigh nothing.
+                outputs += [None] * (self.count - len(outputs))
+                shares = apportion(answered(self.tab), [self._weight(output) for output in outputs])
+                samples = [self._read(*each) for each in zip(range(self.count), outputs, shares, strict=False)]
+        except Exception as error:  # noqa: BLE001  # a failed sample is dropped; it never sinks the call
+            for place in range(self.count):
+                self._deliver(self._failed(place, error))
+            return
+        if len(samples) == 1:
+            await self._judged(samples[0])
+            return
+        async with anyio.create_task_group() as group:
+            for sample in samples:
+                group.start_soon(self._judged, sample)
+
+    def _weight(self, output: Any) -> int:
+        """How long an output is: its share of a request that served several."""
+        if output is None:
+            return 0
+        reading = self.desk.plan.adapter.read(output)
+        return 1 + len(reading.text or "") + sum(len(call.arguments) for call in reading.tool_calls)
+
+    def _read(self, place: int, output: Any, share: Usage | None) -> Sample[Any]:
+        empty = output is None and share is not None
+        reading = Reading(status="failed", fault="empty") if empty else self.desk.plan.adapter.read(output)
+        if self.desk.plan.plain:
+            self._look_inside()
+        return Sample(
+            index=self.first + place,
+            draw=self.draw,
+            call=self.desk.call,
+            output=output,
+            text=reading.text,
+            tool_calls=reading.tool_calls,
+            status=reading.status,
+            fault=reading.fault,
+            usage=self.tab.spent if share is None else share,
+            apportioned=share is not None,
+        )
+
+    def _look_inside(self) -> None:
+        """Warn about what a function does inside its draws, or hides there."""
+        name = self.desk.plan.name
+        if self.tab.tools_ran:
+            warn_once(
+                "tools",
+                name,
+                f"{name} runs tools inside its draws, once for each: scale its model calls instead, with"
+                ' scale(scope="model_calls"), or defer what must happen once with ttc.on_win()',
+            )
+        if not self.tab.entries:
+            self.desk.unseen = True
+            warn_once(
+                "unseen",
+                name,
+                f"no model call was seen inside {name}, so its bill is unknown: use an SDK that ttc.instrument() knows,"
+                " wrap the client, or report calls with ttc.record_usage()",
+            )
+
+    def _failed(self, place: int, error: Exception) -> Sample[Any]:
+        desk = self.desk
+        check = desk.plan.check
+        # The function itself could not parse its answer: rejected, with what it said as feedback.
+        rejected = check is not None and isinstance(error, check.rejects)
+        if isinstance(error, BudgetExceeded) and desk.refusal is None:
+            desk.refusal = error
+        fault: Fault | None = None if rejected else (self.tab.fault or classify(error).fault)
+        return Sample(
+            index=self.first + place,
+            draw=self.draw,
+            call=desk.call,
+            output=None,
+            status="abstained" if rejected else "failed",
+            fault=fault,
+            error=error,
+            verdict=check.rejection(error) if rejected and check is not None else None,
+            usage=self.tab.spent if place == 0 else Usage.zero(),
+        )
+
+    async def _judged(self, sample: Sample[Any]) -> None:
+        """Verify a sample and hand it to the strategy."""
+        desk = self.desk
+        check = desk.plan.check
+        if check is not None and sample.status in ("answer", "truncated"):
+            tab = Tab(Draw(), index=sample.index, role="verifier", ledger=desk.ledger, parent=desk.outer_tab)
+            self.verifications.append(tab)
+            token = TAB.set(tab)
+            try:
+                with _telemetry.verifier_span(check.name) as span:
+                    verdict = await self._verdict(check, sample)
+                    _telemetry.verdict_event(span, check.name, verdict)
+            finally:
+                TAB.reset(token)
+            sample = replace(sample, verdict=verdict)
+        self._deliver(sample)
+
+    async def _verdict(self, check: Check, sample: Sample[Any]) -> Verdict:
+        """The verdict, tried twice: a verifier that breaks says nothing about the sample."""
+        problem = ""
+        for _ in range(2):
+            try:
+                with anyio.fail_after(self.desk.plan.patience):
+                    return verdict_of(await self._asked(check, sample), self.desk.plan.accept)
+            except Exception as error:  # noqa: BLE001  # whatever a verifier raises
+                problem = f"{type(error).__name__}: {error!s:.500}"
+        return Verdict(0.0, feedback=f"verifier {check.name} failed: {problem}", accepted=False, failed=True)
+
+    async def _asked(self, check: Check, sample: Sample[Any]) -> Any:
+        arguments = self.desk.call.arguments
+        if self.desk.plan.in_thread:
+            said = await anyio.to_thread.run_sync(check.ask, sample, arguments, abandon_on_cancel=True)
+        else:
+            started = time.perf_counter()
+            said = check.ask(sample, arguments)
+            blocked = time.perf_counter() - started
+            if blocked > 0.1:  # noqa: PLR2004  # a tenth of a second is what other tasks notice
+                warn_once(
+                    "slow verifier",
+                    check.name,
+                    f"verifier {check.name} held the event loop for {blocked:.1f} s: make it async, or run its slow part"
+                    " in a thread",
+                )
+        return await said if isinstance(said, Awaitable) else said
+
+    def _deliver(self, sample: Sample[Any]) -> None:
+        self.samples.append(sample)
+        self.ended.append(_telemetry.now())
+        self.desk.finished.append(sample)
+        self.desk.ring()

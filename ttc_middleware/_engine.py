@@ -1,0 +1,301 @@
+"""Drives a search: starts draws as the strategy asks, tells it of samples, stops, cancels, adds up.
+
+One task a draw, under one task group. What must reach the caller is raised outside the group, so that nobody ever sees
+an exception group of ours.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Awaitable, Sequence
+from dataclasses import replace
+from typing import Any, Generic
+
+import anyio
+from anyio.abc import TaskGroup
+
+from . import _telemetry
+from ._bill import bill_of
+from ._budget import Ledger
+from ._calls import diversified
+from ._context import SCOPE, SETTINGS, TAB, Tab, Unheld, warn_once
+from ._draws import Desk, DrawTask
+from ._errors import BadResponse, BudgetExceeded, BudgetUnenforceable, NotAccepted
+from ._plan import Invoke, Plan
+from ._search import NoSamples
+from ._strategy import needs_all
+from ._types import Bill, Call, Cancel, Capability, Draw, Request, Result, Sample, StopReason, T
+
+_PATIENCE = 1_000  # how often a strategy may ask on after it was told that no more will come
+
+
+async def search(plan: Plan, call: Call, invoke: Invoke[T]) -> Result[T]:
+    """Run one search to its end.
+
+    Raises:
+        Exception: what the earliest launched draw raised, if every draw failed.
+        NotAccepted: nothing was accepted, and `on_reject="raise"`.
+        BudgetExceeded: a limit or the deadline left nothing to return.
+    """
+    return await _Run(plan, call, invoke).run()
+
+
+def result_of(error: BaseException) -> Result[Any] | None:
+    """What the search found and spent before it raised this; None if it was not raised by a search."""
+    found = getattr(error, "_ttc_result", None)
+    return found if isinstance(found, Result) else None
+
+
+class _Run(Generic[T]):
+    """One search under way."""
+
+    def __init__(self, plan: Plan, call: Call, invoke: Invoke[T]) -> None:
+        outer, outer_tab = SCOPE.get(), TAB.get()
+        limits = plan.budget.limits
+        if plan.adapter.slots is not None:
+            limits["seats"] = min(plan.adapter.slots, limits.get("seats", plan.adapter.slots))
+        above = outer.ledger or SETTINGS.ledger
+        ledger = Ledger(limits, above) if limits else above
+        self.plan = plan
+        self.desk = Desk(
+            plan,
+            call,
+            invoke,
+            ledger,
+            outer_tab,
+            outer.tags,
+            # A draw inside a draw sits on the outer one's seat: waiting for another could wait for itself.
+            seated=outer_tab is None and ledger is not None and ledger.limited("seats"),
+        )
+        self.started = time.monotonic()
+        ends = [outer.deadline, None if plan.budget.seconds is None else self.started + plan.budget.seconds]
+        self.deadline = min((end for end in ends if end is not None), default=None)
+        self.scope = replace(outer, ledger=ledger, deadline=self.deadline, model_calls=None)
+        self.unheld = Unheld()
+        self.tasks: list[DrawTask] = []
+        self.by_index: dict[int, DrawTask] = {}
+        self.told = 0
+        self.late = False
+        self.winner: Sample[Any] | None = None
+        self.error: Exception | None = None
+
+    async def run(self) -> Result[T]:
+        plan, desk = self.plan, self.desk
+        limits = {name: value for name, value in vars(plan.budget).items() if value is not None}
+        bill, result = Bill(), None
+        with _telemetry.search_span(plan.name, plan.strategy, limits, desk.tags) as span:
+            token = SCOPE.set(self.scope)
+            try:
+                try:
+                    await self._group()
+                finally:
+                    SCOPE.reset(token)
+                    bill = self._close()
+                result = self._result(bill)
+                self.error = self.error or self._problem(result)
+                if self.error is None and self.winner is not None:
+                    await _called_back(self.by_index[self.winner.index].tab)
+            except Exception as error:  # noqa: BLE001  # raised below, with the result attached
+                self.error = error
+            finally:
+                _telemetry.end_search(span, result, bill, len(self.by_index), time.monotonic() - self.started)
+                span.end()
+                if desk.outer_tab is None:
+                    for tracker in self.scope.trackers:
+                        tracker.add(bill)
+        result = result or self._result(bill)
+        if self.error is None:
+            return result
+        with contextlib.suppress(AttributeError):  # an exception with __slots__
+            self.error._ttc_result = result  # type: ignore[attr-defined]  # noqa: SLF001  # for result_of()
+        raise self.error
+
+    # What the strategy asks and is told.
+
+    async def _group(self) -> None:
+        """Run the strategy and its draws; whatever is still under way when it returns is cancelled."""
+        async with anyio.create_task_group() as group:
+            try:
+                await self._drive(group)
+            except NoSamples:
+                pass  # _problem() says why there are none
+            except Exception as error:  # noqa: BLE001  # raised outside the group
+                self.error = error
+            group.cancel_scope.cancel()
+
+    async def _drive(self, group: TaskGroup) -> None:
+        steps = self.plan.strategy.search(self.desk.call)
+        asked_on = 0
+        try:
+            step = next(steps)
+            while True:
+                self._start(step, group)
+                sample = await self._next()
+                if sample is None:
+                    asked_on += 1
+                    if asked_on > _PATIENCE:
+                        raise RuntimeError(f"{self.plan.strategy!r} goes on asking after it was told that no more come")
+                step = steps.send(sample)
+        except StopIteration as end:
+            self.winner = end.value
+        finally:
+            steps.close()
+
+    def _start(self, step: Sequence[Draw | Cancel], group: TaskGroup) -> None:
+        desk = self.desk
+        draws: list[Draw] = []
+        for item in step:
+            if isinstance(item, Cancel):
+                if item.index in self.by_index:
+                    self.by_index[item.index].scope.cancel()
+            elif desk.refusal is None and not self.late:
+                if desk.ledger is None or desk.ledger.take("samples"):
+                    draws.append(item)
+                else:
+                    desk.refusal = _no_more_samples(desk.ledger)
+        for draw, count in self._grouped(draws):
+            self._launch(draw, count, group)
+
+    def _grouped(self, draws: list[Draw]) -> list[tuple[Draw, int]]:
+        """Equal unseeded draws of one step together, where the strategy waits for all and the endpoint has `n`."""
+        plan, launched = self.plan, len(self.by_index)
+        request = plan.adapter.describe(self.desk.call) if len(draws) > 1 else None
+        wished = [self._wished(draw, launched + place, request) for place, draw in enumerate(draws)]
+        if request is None or request.choices != 1 or not needs_all(plan.strategy):
+            return [(draw, 1) for draw in wished]
+        if Capability.CHOICES not in plan.adapter.can:
+            return [(draw, 1) for draw in wished]
+        groups: list[tuple[Draw, int]] = []
+        for draw in wished:
+            if groups and draw.seed is None and groups[-1][0] == draw:
+                groups[-1] = (draw, groups[-1][1] + 1)
+            else:
+                groups.append((draw, 1))
+        return groups
+
+    def _wished(self, draw: Draw, index: int, request: Request | None) -> Draw:
+        if draw.thinking is None and self.plan.thinking is not None:
+            draw = replace(draw, thinking=self.plan.thinking)
+        return diversified(draw, index, request)
+
+    def _launch(self, draw: Draw, count: int, group: TaskGroup) -> None:
+        desk, first = self.desk, len(self.by_index)
+        tab = Tab(draw, index=first, ledger=desk.ledger, whole=True, parent=desk.outer_tab, unheld=self.unheld)
+        task = DrawTask(desk, first, count, draw, tab)
+        self.tasks.append(task)
+        self.by_index.update(dict.fromkeys(range(first, first + count), task))
+        desk.active += 1
+        self.unheld.count += 1
+        group.start_soon(task.run)
+
+    async def _next(self) -> Sample[Any] | None:
+        """The next sample to finish; None once no more will come."""
+        desk = self.desk
+        while self.told == len(desk.finished):
+            if not desk.active or self.late:
+                return None
+            desk.bell = anyio.Event()
+            if self.deadline is None:
+                await desk.bell.wait()
+                continue
+            with anyio.move_on_after(self.deadline - time.monotonic()) as timer:
+                await desk.bell.wait()
+            if timer.cancelled_caught:
+                await self._time_is_up()
+        if desk.unseen and desk.ledger is not None and desk.ledger.limited("tokens", "usd"):
+            raise BudgetUnenforceable(
+                f"{self.plan.name} has a token or dollar budget, but none of its model calls was seen: use an SDK that"
+                " ttc.instrument() knows, wrap the client, or report calls with ttc.record_usage()"
+            )
+        self.told += 1
+        return desk.finished[self.told - 1]
+
+    async def _time_is_up(self) -> None:
+        """Cancel what is under way, and wait until it has let go of everything."""
+        self.late = True
+        for task in self.tasks:
+            task.scope.cancel()
+        while self.desk.active:
+            self.desk.bell = anyio.Event()
+            await self.desk.bell.wait()
+
+    # The end.
+
+    def _close(self) -> Bill:
+        """End every span, and add up."""
+        won = -1 if self.winner is None else self.winner.index
+        for task in self.tasks:
+            done = {sample.index: (sample, ended) for sample, ended in zip(task.samples, task.ended, strict=True)}
+            for place, span in enumerate(task.spans):
+                sample, ended = done.get(task.first + place, (None, None))
+                outcome = "cancelled" if sample is None else "won" if sample.index == won else "lost"
+                _telemetry.end_sample(span, sample, outcome, ended)
+        return bill_of(
+            [(task.tab, task.samples, task.verifications) for task in self.tasks],
+            winner=self.winner,
+            unseen=self.desk.unseen,
+        )
+
+    def _result(self, bill: Bill) -> Result[T]:
+        winner = self.winner
+        samples = tuple(sorted(self.desk.finished, key=lambda sample: sample.index))
+        _warn_if_all_equal(self.plan.name, samples)
+        accepted = winner is not None and winner.accepted
+        reason: StopReason = "accepted" if accepted else "budget" if self.desk.refusal is not None else "decided"
+        return Result(
+            output=None if winner is None else winner.output,
+            accepted=accepted,
+            bill=bill,
+            samples=samples,
+            winner=winner,
+            stop_reason="deadline" if self.late else reason,
+            name=self.plan.name,
+            strategy=repr(self.plan.strategy),
+            seconds=time.monotonic() - self.started,
+        )
+
+    def _problem(self, result: Result[T]) -> Exception | None:
+        """Why there is nothing to return; None if there is something."""
+        winner, name = self.winner, self.plan.name
+        if winner is None and self.late and self.deadline is not None:
+            seconds = self.deadline - self.started
+            return BudgetExceeded("seconds", round(seconds, 3), round(result.seconds, 3))
+        if winner is None:
+            return self.desk.refusal or RuntimeError(f"{self.plan.strategy!r} returned no sample")
+        if winner.error is not None:
+            return winner.error
+        if winner.status == "failed":
+            why = f"none of the {len(result.samples)} responses to {name} holds an answer (the first is {winner.fault})"
+            return BadResponse(why, fault=winner.fault or "malformed")
+        if self.plan.check is not None and not winner.accepted and self.plan.on_reject == "raise":
+            said = (winner.verdict and winner.verdict.feedback) or "no feedback"
+            return NotAccepted(
+                f"none of the {len(result.samples)} samples of {name} was accepted; the best one's feedback: {said:.500}"
+            )
+        return None
+
+
+def _no_more_samples(ledger: Ledger) -> BudgetExceeded:
+    limit = min(node.limits["samples"] for node in ledger.path() if "samples" in node.limits)
+    return BudgetExceeded("samples", limit, limit, 1)
+
+
+async def _called_back(tab: Tab) -> None:
+    """Do what the winner deferred with `on_win()`."""
+    for callback in tab.callbacks:
+        said = callback()
+        if isinstance(said, Awaitable):
+            await said
+
+
+def _warn_if_all_equal(name: str, samples: Sequence[Sample[Any]]) -> None:
+    texts = [sample.text for sample in samples if sample.status == "answer" and sample.draw.parent is None]
+    # Short answers agree by right; long texts that do are copies.
+    if len(texts) > 3 and texts[0] is not None and len(texts[0]) > 40 and len(set(texts)) == 1:  # noqa: PLR2004
+        warn_once(
+            "equal",
+            name,
+            f"all {len(texts)} samples of {name} are the same text: a cache or a temperature of 0 makes more than one"
+            " draw pointless",
+        )

@@ -1,0 +1,135 @@
+"""What went wrong with a model call, read from its exception without importing any SDK."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from ._errors import BudgetError
+from ._types import Fault
+
+ATTEMPTS = 3
+_RETRYABLE: frozenset[Fault] = frozenset({"rate limited", "server error", "connection", "timeout", "malformed"})
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One failed attempt."""
+
+    fault: Fault
+    billed: bool
+    """The provider may charge for it: it was sent, and nobody knows how far it got."""
+    retry: bool
+    after: float | None = None
+    """Seconds that the provider asks to wait."""
+    text: str = ""
+
+
+def classify(error: BaseException) -> Failure:
+    """Say what an exception of an SDK means; what is not recognised is the wrapped function's own "error"."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    status = _status(error)
+    text = str(error)[:2_000]
+    if not isinstance(error, Exception):
+        return Failure("cancelled", billed=True, retry=False)
+    if isinstance(error, BudgetError):
+        return Failure("budget", billed=False, retry=False, text=text)
+    if status is not None:
+        return _by_status(error, status, text)
+    if names & {"APITimeoutError", "Timeout", "TimeoutException", "TimeoutError"}:
+        return Failure("timeout", billed=True, retry=True, text=text)
+    if names & {"APIConnectionError", "ConnectError", "ConnectionError", "TransportError", "ClientConnectionError"}:
+        return Failure("connection", billed=not _never_sent(error), retry=True, text=text)
+    if names & {"JSONDecodeError", "APIResponseValidationError"}:
+        return Failure("malformed", billed=True, retry=True, text=text)
+    if "APIError" in names:  # an error event inside a stream
+        return Failure("server error", billed=True, retry=False, text=text)
+    return Failure("error", billed=True, retry=False, text=text)
+
+
+def _status(error: BaseException) -> int | None:
+    status = getattr(error, "status_code", None)
+    if status is None:
+        status = getattr(getattr(error, "response", None), "status_code", None)
+    return status if isinstance(status, int) and status >= 400 else None  # noqa: PLR2004  # HTTP
+
+
+def _by_status(error: BaseException, status: int, text: str) -> Failure:
+    if status == 429:  # noqa: PLR2004  # HTTP: too many requests
+        hopeless = getattr(error, "code", None) == "insufficient_quota" or "insufficient_quota" in text
+        return Failure("rate limited", billed=False, retry=not hopeless, after=_retry_after(error), text=text)
+    if status >= 500:  # noqa: PLR2004  # HTTP: the server's fault
+        return Failure("server error", billed=True, retry=True, after=_retry_after(error), text=text)
+    if status in (408, 409):
+        return Failure("server error", billed=False, retry=True, after=_retry_after(error), text=text)
+    return Failure("rejected", billed=False, retry=False, text=text)
+
+
+def _retry_after(error: BaseException) -> float | None:
+    headers = getattr(getattr(error, "response", None), "headers", None)
+    if not isinstance(headers, Mapping):
+        return None
+    given = cast("Mapping[str, Any]", headers)
+    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        try:
+            seconds = float(given[name]) * unit
+        except (KeyError, ValueError, TypeError):  # absent, or a date: our own back-off will do
+            continue
+        if 0 <= seconds < 3_600:  # noqa: PLR2004  # an hour or NaN is no wait that a caller means to sit out
+            return seconds
+    return None
+
+
+def _never_sent(error: BaseException) -> bool:
+    """Whether the connection was never made, so that nothing can have been charged."""
+    seen: BaseException | None = error
+    for _ in range(8):  # causes can form a ring
+        if seen is None:
+            return False
+        if isinstance(seen, ConnectionRefusedError) or type(seen).__name__ in (
+            "ConnectError",
+            "ClientConnectorError",
+            "PoolTimeout",
+            "ConnectTimeout",
+        ):
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False
+
+
+class RetryBudget:
+    """Retries allowed against one server: one in five calls, and a few to start with.
+
+    A fixed number of attempts multiplies an outage by that number, at the worst moment; a shared allowance bounds it
+    (as in Envoy and the AWS SDKs).
+    """
+
+    __slots__ = ("_left",)
+
+    def __init__(self) -> None:
+        self._left = 3.0
+
+    def called(self) -> None:
+        """Count a first attempt."""
+        self._left = min(10.0, self._left + 0.2)
+
+    def take(self) -> bool:
+        """Whether one more retry is allowed; counts it."""
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+
+def pause(attempt: int, failure: Failure) -> float:
+    """Seconds to wait before the next attempt: what the provider asks, else full jitter over a doubling window."""
+    if failure.after is not None:
+        return failure.after
+    return random.uniform(0, min(8.0, 0.5 * 2**attempt))  # noqa: S311  # spreads load, guards nothing
+
+
+def retryable(fault: Fault | None) -> bool:
+    """Whether an attempt that ended so may be tried again."""
+    return fault in _RETRYABLE

@@ -1,0 +1,56 @@
+"""Patching each SDK's one choke point, once and undoably, as soon as the program has imported it."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable
+
+import wrapt
+
+from ._context import SETTINGS
+
+# Which adapter knows which SDK. An adapter has instrument() and uninstrument(), and patches only what is imported.
+_ADAPTERS = {"openai": "ttc_openai", "litellm": "ttc_litellm"}
+_hooked: set[str] = set()
+_undo: dict[str, Callable[[], None]] = {}
+_wanted = False
+
+
+def instrument() -> None:
+    """Let the model calls of known SDKs be seen and steered: openai and litellm, now or when they are imported.
+
+    Patches one method of each, once. Outside draws, budgets and `tracking()` the patch only checks that there is none.
+    The first function that is scaled calls this; `configure(instrument=False)` keeps it from doing so.
+    """
+    global _wanted  # noqa: PLW0603  # patches are the process's, and so is this
+    _wanted = True
+    for sdk in _ADAPTERS:
+        if sdk in sys.modules:
+            _patch(sdk)
+        elif sdk not in _hooked:
+            _hooked.add(sdk)
+            wrapt.register_post_import_hook(lambda module: _patch(module.__name__), sdk)
+
+
+def uninstrument() -> None:
+    """Put the SDKs back as they were."""
+    global _wanted  # noqa: PLW0603  # as above
+    _wanted = False
+    for undo in _undo.values():
+        undo()
+    _undo.clear()
+
+
+def instrument_once() -> None:
+    """What `scale()` and `tracking()` do, unless the program said no."""
+    if SETTINGS.instrument and not _wanted:
+        instrument()
+
+
+def _patch(sdk: str) -> None:
+    if not _wanted or sdk in _undo:
+        return
+    adapter = importlib.import_module(_ADAPTERS[sdk])
+    adapter.instrument()
+    _undo[sdk] = adapter.uninstrument

@@ -1,0 +1,215 @@
+"""One attempt at a model call: its reservation, its span and its place on the bill."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from decimal import Decimal
+
+from opentelemetry.trace import Span
+
+from . import _prices, _telemetry
+from ._budget import NANO, Ask, Hold, Ledger, Ticket
+from ._context import SETTINGS, Entry, Scope, Tab
+from ._errors import BudgetUnenforceable, PriceUnknown
+from ._faults import Failure
+from ._types import Adapter, Bill, Capability, Reading, Request, Usage
+
+FLOOR = 256
+"""A budget never clamps `max_tokens` below this: fewer tokens are paid for and rarely an answer."""
+
+
+class Leaf:
+    """One attempt at a model call, from its reservation to its bill. An adapter sees it as the second argument of `send`.
+
+    A response that is still on its way when `send` returns is `defer()`red; whoever reads it to the end then calls
+    `finish()`, or `cut()` if it ends early.
+    """
+
+    __slots__ = ("_done", "_hold", "_prices", "_scope", "_span", "_started", "_tab", "deferred", "request", "seen")
+
+    def __init__(self, request: Request, tab: Tab | None, scope: Scope) -> None:
+        self.request = request
+        self.deferred = False
+        self.seen = 0
+        """Chunks with content that a stream has brought: at least so many tokens."""
+        self._tab = tab
+        self._scope = scope
+        self._hold: Hold | None = None
+        self._prices = _prices.find(request.provider, request.model, SETTINGS.prices)
+        self._span: Span = _telemetry.NO_SPAN
+        self._started = 0.0
+        self._done = False
+
+    @property
+    def whole(self) -> bool:
+        """A stream must be read to its end before `send` returns: several compete, or a verifier waits."""
+        return self._tab is not None and self._tab.whole
+
+    @property
+    def in_draw(self) -> bool:
+        """Whether the engine retries: the SDK's own retries are to be off."""
+        return self._tab is not None
+
+    @property
+    def ledger(self) -> Ledger | None:
+        """The account that this call is charged to."""
+        return self._scope.ledger if self._tab is None else self._tab.ledger
+
+    def current(self) -> _telemetry.Current:
+        """Make this call's span the current one, other LLM instrumentations silenced."""
+        return _telemetry.Current(self._span, silence=True)
+
+    def defer(self) -> None:
+        """The response is a stream: `finish()` or `cut()` comes later."""
+        self.deferred = True
+
+    def finish(self, reading: Reading, *, answered: bool = True) -> None:
+        """Account for a response that has arrived whole."""
+        usage, cost = reading.usage, None
+        seconds = time.perf_counter() - self._started
+        if usage is not None:
+            usage, cost = self._price(replace(usage, calls=1, seconds=seconds))
+        gap = None if usage is not None else "no usage reported"
+        self._end(reading, usage, cost, seconds, Entry(
+            usage or Usage(seconds=seconds),
+            answered=answered,
+            reasoning_usd=None if cost is None else cost.reasoning,
+            fault=reading.fault,
+            gap=gap,
+        ))  # fmt: skip
+
+    def cut(self, reading: Reading | None = None) -> None:
+        """Account for a stream that ended before its usage came: what was seen is the least that it cost."""
+        if reading is not None and reading.usage is not None:
+            self.finish(reading)
+            return
+        self.fail(Failure("cut", billed=True, retry=False), seen=self.seen)
+
+    def fail(self, failure: Failure, *, seen: int = 0) -> None:
+        """Account for an attempt that brought nothing."""
+        seconds = time.perf_counter() - self._started
+        gap = failure.fault if failure.billed else None
+        nothing = replace(Usage.zero(), calls=1, seconds=seconds)
+        spent = Usage(output_tokens=seen, seconds=seconds) if failure.billed else nothing
+        self._end(None, None, None, seconds, Entry(spent, answered=False, fault=failure.fault, gap=gap), failure)
+
+    def settled_share(self) -> None:
+        """Note that this draw has its share of the budget."""
+        if self._tab is not None:
+            self._tab.reserved()
+
+    def reserve(self, ledger: Ledger, adapter: Adapter, ring: Callable[[], object]) -> Hold | Ticket:
+        """Ask the ledger for the worst case: the prompt, and `max_tokens` for each choice."""
+        request, rates = self.request, {"tokens": 1}
+        fixed = {"tokens": request.input_bound}
+        if Capability.MAX_TOKENS not in adapter.can:
+            raise BudgetUnenforceable(
+                f"a token or dollar budget needs to cap max_tokens, which {type(adapter).__name__} cannot"
+            )
+        if ledger.limited("usd"):
+            if self._prices is None:
+                raise PriceUnknown(
+                    f"a dollar budget needs the price of {request.provider}/{request.model}: give it in"
+                    f' ttc.configure(prices={{"{request.model}": ttc.Price(input=…, output=…)}}), or install'
+                    ' "ttc-middleware[prices]"'
+                )
+            per_input, per_output = self._prices.rates()
+            fixed["usd"], rates["usd"] = request.input_bound * per_input, per_output
+        rates = {resource: rate * request.choices for resource, rate in rates.items()}
+        wish = request.max_tokens
+        if wish is None:
+            wish = self._share(ledger, fixed, rates)
+        return ledger.reserve(Ask(fixed, wish, rates, floor=FLOOR), ring)
+
+    def open(self, hold: Hold | None, attempt: int) -> None:
+        """Start the clock and the span: the call is about to be sent, under this reservation."""
+        self._hold = hold
+        role = "sample" if self._tab is None else self._tab.role
+        self._span = _telemetry.call_span(self.request, attempt, role, self._scope.tags)
+        self._started = time.perf_counter()
+
+    def _share(self, ledger: Ledger, fixed: dict[str, int], rates: dict[str, int]) -> int:
+        """What a caller without `max_tokens` asks for: an equal part of what is left, so that draws run in parallel."""
+        among = max(1, self._tab.unheld.count if self._tab is not None and self._tab.unheld is not None else 1)
+        shares = [
+            ((ledger.room(resource) or 0) // among - fixed[resource]) // rate
+            for resource, rate in rates.items()
+            if rate and ledger.limited(resource)
+        ]
+        return max(FLOOR, min(shares, default=FLOOR))
+
+    def _price(self, usage: Usage) -> tuple[Usage, _prices.Cost | None]:
+        if self._prices is None:
+            if usage.usd is None:
+                return usage, None
+            # Only a total is known: the split by tokens is the best there is.
+            share = usage.usd / (usage.tokens or 1)
+            output = share * usage.output_tokens
+            reasoning = share * (usage.reasoning_tokens or 0)
+            return usage, _prices.Cost(usage.usd, usage.usd - output, output, reasoning)
+        cost = self._prices.cost(usage)
+        if usage.usd is not None and cost.total:  # the provider's own total, split as the table would
+            factor = usage.usd / cost.total
+            cost = _prices.Cost(usage.usd, cost.input * factor, cost.output * factor, cost.reasoning * factor)
+        return replace(usage, usd=cost.total), cost
+
+    def _end(
+        self,
+        reading: Reading | None,
+        usage: Usage | None,
+        cost: _prices.Cost | None,
+        seconds: float,
+        entry: Entry,
+        failure: Failure | None = None,
+    ) -> None:
+        if self._done:
+            return
+        self._done = True
+        if self._hold is not None:
+            if failure is not None and not failure.billed:
+                self._hold.settle({})
+            elif usage is None:
+                self._hold.settle()
+            else:
+                self._hold.settle(amounts(usage))
+        if self._tab is not None:
+            self._tab.record(entry)
+        elif self._scope.trackers:
+            bill = entry_bill(entry)
+            for tracker in self._scope.trackers:
+                tracker.add(bill)
+        _telemetry.end_call(self._span, self.request, reading, usage, cost, entry.fault, seconds)
+
+
+def amounts(usage: Usage) -> dict[str, int]:
+    """A usage in the integers of a ledger, rounded up."""
+    usd = usage.usd
+    return {"tokens": usage.tokens, "usd": 0 if usd is None else -int(-usd * NANO // 1)}
+
+
+def visible_bill(usage: Usage, reasoning_usd: Decimal | None = None) -> Bill:
+    """The bill of what a caller reads, its thinking told apart."""
+    thinking = usage.reasoning_tokens
+    if not thinking:
+        none = replace(Usage.zero(), reasoning_tokens=thinking)
+        return Bill(visible=usage, reasoning=none)
+    seconds = usage.seconds * thinking / (usage.output_tokens or thinking)
+    dollars = None if usage.usd is None else (reasoning_usd or usage.usd * 0)
+    visible = replace(
+        usage,
+        output_tokens=usage.output_tokens - thinking,
+        reasoning_tokens=0,
+        usd=None if usage.usd is None or dollars is None else usage.usd - dollars,
+        seconds=usage.seconds - seconds,
+    )
+    return Bill(visible=visible, reasoning=Usage(0, 0, thinking, thinking, 0, dollars, seconds))
+
+
+def entry_bill(entry: Entry) -> Bill:
+    """The bill of one model call outside any search."""
+    gaps = {entry.gap: 1} if entry.gap else {}
+    if not entry.answered:
+        return Bill(discarded=entry.usage, gaps=gaps)
+    return replace(visible_bill(entry.usage, entry.reasoning_usd), plain=entry.usage, gaps=gaps)

@@ -1,0 +1,212 @@
+"""What a deployment decides: blocks, tags, bills and the defaults of the process."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
+from decimal import Decimal
+from types import MappingProxyType, TracebackType
+from typing import Any, get_args
+
+from ._budget import Budget, Ledger
+from ._context import SCOPE, SETTINGS
+from ._instrument import instrument_once
+from ._plan import OnReject
+from ._prices import Price
+from ._strategy import check_strategy
+from ._types import Bill, Effort, Strategy, Thinking, Usage
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How much an answer is worth: made by `policy()`, used as a block or in `configure()`."""
+
+    strategy: Strategy | None = None
+    budget: Budget | None = None
+    thinking: Thinking | None = None
+    on_reject: OnReject | None = None
+
+    def __enter__(self) -> Policy:
+        outer = SCOPE.get()
+        inside = replace(outer, policy=self.over(outer.policy), outer=outer)
+        if self.budget is not None:
+            limits = self.budget.limits
+            if limits:
+                inside = replace(inside, ledger=Ledger(limits, outer.ledger or SETTINGS.ledger))
+            if self.budget.seconds is not None:
+                ends = time.monotonic() + self.budget.seconds
+                inside = replace(inside, deadline=ends if outer.deadline is None else min(ends, outer.deadline))
+        SCOPE.set(inside)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        _leave()
+
+    def over(self, outer: Policy | None) -> Policy:
+        """This policy, with what it leaves open taken from an outer one; the budget of a block stays the block's."""
+        if outer is None:
+            return self
+        open_fields = {each.name for each in fields(self) if getattr(self, each.name) is None} - {"budget"}
+        return replace(self, **{name: getattr(outer, name) for name in open_fields})
+
+
+def _leave() -> None:
+    SCOPE.set(SCOPE.get().outer or SCOPE.get())
+
+
+def policy(
+    strategy: Strategy | None = None,
+    *,
+    budget: Budget | None = None,
+    thinking: Thinking | None = None,
+    on_reject: OnReject | None = None,
+) -> Policy:
+    """Decide for a block what answers are worth: `with ttc.policy(ttc.BestOfN(4), budget=ttc.Budget(tokens=20_000)):`.
+
+    Applies to everything that is scaled or verifiable inside, however deep. Over the strategy of `scale()` the block
+    wins. Its budget is shared by all calls inside, and holds beside theirs: the tightest counts.
+
+    Args:
+        strategy: how to search; None leaves each call site its own.
+        budget: limits for the whole block, time from its start.
+        thinking: how much models may think, in tokens or as an effort.
+        on_reject: "best" or "raise", where nothing is accepted.
+
+    Raises:
+        TypeError: the strategy has no `search()`, or the budget is none.
+        ValueError: `on_reject` or `thinking` is not one of its values.
+    """
+    if strategy is not None:
+        check_strategy(strategy)
+    check_options(budget, thinking, on_reject)
+    return Policy(strategy, budget, thinking, on_reject)
+
+
+def check_options(budget: object, thinking: object, on_reject: object) -> None:
+    """Raise unless these are what `scale()` and `policy()` take."""
+    if budget is not None and not isinstance(budget, Budget):
+        raise TypeError(f"budget= must be a ttc.Budget, got {budget!r}")
+    if on_reject not in (None, "best", "raise"):
+        raise ValueError(f'on_reject= must be "best" or "raise", got {on_reject!r}')
+    check_thinking(thinking)
+
+
+def check_thinking(thinking: object) -> None:
+    """Raise unless this says how much to think: tokens from 0, or an effort."""
+    tokens = isinstance(thinking, int) and not isinstance(thinking, bool) and thinking >= 0
+    if thinking is not None and not tokens and thinking not in _EFFORTS:
+        raise ValueError(f"thinking= must be tokens from 0 or one of {', '.join(_EFFORTS)}; got {thinking!r}")
+
+
+_EFFORTS = get_args(Effort)
+
+
+def configure(
+    *,
+    policies: Mapping[str, Policy] | None = None,
+    default: Policy | None = None,
+    concurrency: int | None = None,
+    instrument: bool | None = None,
+    prices: Mapping[str, Price] | None = None,
+) -> None:
+    """Set the defaults of the process, usually once, at its start. What is not given stays as it is.
+
+    Args:
+        policies: by name of the call site ("module:qualname", or its `name=`); wins over `scale()`, yields to blocks.
+        default: for call sites that say nothing themselves.
+        concurrency: draws in flight at once in this process, from 1.
+        instrument: False keeps `scale()` and `tracking()` from patching SDKs.
+        prices: the user's price table, by "provider/model" or "model".
+
+    Raises:
+        TypeError: a policy is not one made by `policy()`.
+        ValueError: `concurrency` is below 1.
+    """
+    for name, each in {**(policies or {}), "default": default}.items():
+        if each is not None and not isinstance(each, Policy):
+            raise TypeError(f"configure(): {name} must be a ttc.policy(…), got {each!r}")
+    if policies is not None:
+        SETTINGS.policies = MappingProxyType(dict(policies))
+    if default is not None:
+        SETTINGS.default = default
+    if concurrency is not None:
+        SETTINGS.ledger = Ledger(Budget(concurrency=concurrency).limits)
+    if instrument is not None:
+        SETTINGS.instrument = instrument
+    if prices is not None:
+        SETTINGS.prices = MappingProxyType(dict(prices))
+
+
+class Tracking:
+    """A bill that is still growing: what `tracking()` gives. Reads like a `Bill`."""
+
+    def __init__(self) -> None:
+        self.bill = Bill()
+        """All that was spent so far; searches are added as they end."""
+        self._lock = threading.Lock()
+
+    def add(self, bill: Bill) -> None:
+        """Add what was spent."""
+        with self._lock:
+            self.bill += bill
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.bill, name)
+
+    def __str__(self) -> str:
+        return str(self.bill)
+
+    def __repr__(self) -> str:
+        return f"<tracking {self.bill}>"
+
+    # Spelled out for type checkers and for who reads the code by completion.
+
+    @property
+    def total(self) -> Usage:
+        """Everything."""
+        return self.bill.total
+
+    @property
+    def visible(self) -> Usage:
+        """What callers got to read."""
+        return self.bill.visible
+
+    @property
+    def hidden(self) -> Usage:
+        """Everything but that."""
+        return self.bill.hidden
+
+    @property
+    def usd(self) -> Decimal | None:
+        """Dollars in all; None where a price is unknown."""
+        return self.bill.total.usd
+
+
+@contextmanager
+def tracking() -> Iterator[Tracking]:
+    """Bill everything that runs inside, scaled or not: `with ttc.tracking() as bill: …; print(bill)`."""
+    instrument_once()
+    bill, outer = Tracking(), SCOPE.get()
+    SCOPE.set(replace(outer, trackers=(*outer.trackers, bill), outer=outer))
+    try:
+        yield bill
+    finally:
+        _leave()
+
+
+@contextmanager
+def tags(**values: str) -> Iterator[None]:
+    """Put tags on every span inside: `with ttc.tags(session="…", user="…"):`.
+
+    `session` and `user` become `session.id` and `user.id`, everything else `ttc.tag.<name>`.
+    """
+    outer = SCOPE.get()
+    merged = {**outer.tags, **{name: str(value) for name, value in values.items()}}
+    SCOPE.set(replace(outer, tags=MappingProxyType(merged), outer=outer))
+    try:
+        yield
+    finally:
+        _leave()

@@ -1,0 +1,187 @@
+"""The decorators: `scale()` says how to search, `verifiable()` only what is right."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from typing import Any, Literal, overload
+
+from ._budget import Budget
+from ._context import SCOPE, TAB, Entry
+from ._instrument import instrument_once
+from ._leaf import amounts, entry_bill
+from ._plan import OnReject, PlainFunction
+from ._site import Site
+from ._strategy import check_strategy
+from ._types import Adapter, Draw, Strategy, T, Thinking, Usage, Verifier
+from ._wrapped import DEFERRED, AsyncScaled, P, Scaled, function_of
+
+
+def scale(
+    strategy: Strategy,
+    *,
+    verifier: Verifier | Any = None,
+    budget: Budget | None = None,
+    accept: float = 1.0,
+    on_reject: OnReject | None = None,
+    scope: Literal["function", "model_calls"] = "function",
+    thinking: Thinking | None = None,
+    adapter: Adapter | None = None,
+    name: str | None = None,
+    verifier_timeout: float = 60.0,
+) -> Decorator:
+    """Give a function test-time compute: `@ttc.scale(ttc.BestOfN(8), verifier=…, budget=…)`.
+
+    Its callers notice nothing. `fn.run(…)` takes the same arguments and gives the whole story, a `ttc.Result`.
+
+    Args:
+        strategy: how to search, like `ttc.BestOfN(8)`. A `policy()` block or `configure()` can overrule it.
+        verifier: what is right: a function of the output and, by name, of any arguments of the call, returning a bool, a
+            score from 0 to 1 or a `ttc.Verdict`; sync or async. Or one of `ttc.verifiers`.
+        budget: limits of each call.
+        accept: the score from which an answer is accepted, above 0 to 1. A bool is taken as it is.
+        on_reject: where nothing is accepted, "best" (the default) returns the best with `accepted=False`, "raise"
+            raises `ttc.NotAccepted`.
+        scope: "function" draws by calling the whole function; "model_calls" calls it once and scales each model call
+            inside, for functions with side effects.
+        thinking: how much the model may think, in tokens or as an effort; handed to the provider.
+        adapter: for a function that is itself a model call, how to read and change it.
+        name: what spans and policies call it; "module:qualname" by default.
+        verifier_timeout: seconds after which a verification counts as failed, not as rejected. A synchronous verifier
+            of an async function runs on the event loop, where nothing can interrupt it.
+
+    Raises:
+        TypeError: at decoration: a strategy that needs a verifier without one, a verifier that asks for an argument
+            that the function lacks, a class or a generator in place of a function, and the like.
+        ValueError: at decoration: a number out of its range.
+    """
+    if scope not in ("function", "model_calls"):
+        raise ValueError(f'scope= must be "function" or "model_calls", got {scope!r}')
+    check_strategy(strategy)
+    site = Site(
+        name or "scale()",
+        strategy,
+        verifier,
+        budget,
+        accept,
+        on_reject,
+        thinking,
+        adapter or PlainFunction(),
+        verifier_timeout=verifier_timeout,
+    )
+    return Decorator(site, named=name is not None, model_calls=scope == "model_calls")
+
+
+def verifiable(
+    verifier: Verifier | Any, *, accept: float = 1.0, name: str | None = None, verifier_timeout: float = 60.0
+) -> Decorator:
+    """Say what is right, and leave it to a `policy()` what that is worth. Free until one applies.
+
+    Args:
+        verifier: as in `scale()`.
+        accept: as in `scale()`.
+        name: as in `scale()`.
+        verifier_timeout: as in `scale()`.
+
+    Raises:
+        TypeError: as in `scale()`.
+        ValueError: as in `scale()`.
+    """
+    site = Site(name or "verifiable()", None, verifier, accept=accept, verifier_timeout=verifier_timeout)
+    return Decorator(site, named=name is not None, model_calls=False)
+
+
+class Decorator:
+    """What `scale()` and `verifiable()` return: wraps functions and methods, sync and async."""
+
+    def __init__(self, site: Site, *, named: bool, model_calls: bool) -> None:
+        self._site = site
+        self._named = named
+        self._model_calls = model_calls
+
+    @overload
+    def __call__(  # type: ignore[overload-overlap]  # the first match is meant: async before sync
+        self, fn: Callable[P, Coroutine[Any, Any, T]], /
+    ) -> AsyncScaled[P, T]: ...
+
+    @overload
+    def __call__(self, fn: Callable[P, T], /) -> Scaled[P, T]: ...
+
+    def __call__(self, fn: Any, /) -> Any:
+        """Wrap a function.
+
+        Raises:
+            TypeError: it is no function, or a generator.
+        """
+        if isinstance(fn, (staticmethod, classmethod)):
+            # Above @staticmethod or @classmethod: wrap what is inside, and keep the binding.
+            return type(fn)(self(fn.__func__))
+        target = function_of(fn)
+        asynchronous = inspect.iscoroutinefunction(target)
+        signature = inspect.signature(fn)
+        site = replace(
+            self._site,
+            name=self._site.name if self._named else f"{target.__module__}:{target.__qualname__}",
+            known=None if self._model_calls else _names(signature),
+            in_thread=not asynchronous,
+        )
+        instrument_once()
+        return (AsyncScaled if asynchronous else Scaled)(fn, site, signature, model_calls=self._model_calls)
+
+
+def _names(signature: inspect.Signature) -> frozenset[str] | None:
+    kinds = {parameter.kind for parameter in signature.parameters.values()}
+    return None if inspect.Parameter.VAR_KEYWORD in kinds else frozenset(signature.parameters)
+
+
+def on_win(callback: Callable[[], Any]) -> None:
+    """Do something once, if this draw wins: `ttc.on_win(lambda: mail.send(draft))`.
+
+    Inside a draw the callback waits until the search has ended and runs only for the winner, before the caller gets the
+    output; it may be async in async functions. In a decorated function that is not being scaled it runs when the
+    function has returned; anywhere else, at once.
+
+    Args:
+        callback: takes nothing.
+
+    Raises:
+        TypeError: an async callback outside any decorated function.
+    """
+    tab = TAB.get()
+    if tab is not None:
+        tab.callbacks.append(callback)
+        return
+    deferred = DEFERRED.get()
+    if deferred is not None:
+        deferred.append(callback)
+        return
+    if inspect.iscoroutinefunction(callback):
+        raise TypeError("on_win() outside a decorated function takes a synchronous callback")
+    callback()
+
+
+def current_draw() -> Draw | None:
+    """What the draw under way asks for, for functions that see to it themselves; None outside a draw."""
+    tab = TAB.get()
+    return tab.draw if tab is not None and tab.role == "sample" else None
+
+
+def record_usage(usage: Usage) -> None:
+    """Report a model call that no SDK seam can see, so that it is billed and counted against budgets.
+
+    It is charged after the fact: a budget notices, but cannot have prevented it.
+
+    Args:
+        usage: what the call cost; leave what is unknown at None.
+    """
+    entry = Entry(usage, answered=True, reasoning_usd=None)
+    tab, scope = TAB.get(), SCOPE.get()
+    ledger = scope.ledger if tab is None else tab.ledger
+    if ledger is not None:
+        ledger.charge(amounts(usage))
+    if tab is not None:
+        tab.record(entry)
+        return
+    for tracker in scope.trackers:
+        tracker.add(entry_bill(entry))

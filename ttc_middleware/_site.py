@@ -1,0 +1,132 @@
+"""A call site, and what applies to it here and now."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, TypeVar
+
+from ._budget import Budget
+from ._context import SCOPE, SETTINGS
+from ._plan import OnReject, Plan, PlainFunction
+from ._policy import Policy, check_options
+from ._strategy import check_strategy, needs, needs_verifier
+from ._types import Adapter, Strategy, Thinking
+from ._verify import Check, prepare
+from .strategies.single import Single
+
+_V = TypeVar("_V")
+_NO_POLICY = Policy()
+
+
+def disabled() -> bool:
+    """Whether `TTC_DISABLED` makes every wrapper a pass-through."""
+    return os.environ.get("TTC_DISABLED", "").strip().lower() in ("1", "true", "yes", "on")
+
+
+@dataclass(frozen=True)
+class Site:
+    """A call site, as its decorator or wrapper describes it.
+
+    Args:
+        name: "module:qualname", or what the user calls it.
+        strategy: how to search; None: only where a policy says so.
+        verifier: what is right; None: nothing is judged.
+        budget: limits of each call.
+        accept: the score from which an answer is accepted, above 0 to 1.
+        on_reject: "best" or "raise", where nothing is accepted.
+        thinking: how much the model may think.
+        adapter: what the engine must know of the call site.
+        known: the parameters that a verifier may ask for; None: any.
+        verifier_timeout: seconds for one verification, above 0.
+        in_thread: the call site blocks, so verifiers run in threads too.
+
+    Raises:
+        TypeError: the strategy needs a verifier, or something that the adapter cannot; or one of these is no such thing.
+        ValueError: a number is out of its range.
+    """
+
+    name: str
+    strategy: Strategy | None = None
+    verifier: Any = None
+    budget: Budget | None = None
+    accept: float = 1.0
+    on_reject: OnReject | None = None
+    thinking: Thinking | None = None
+    adapter: Adapter = field(default_factory=PlainFunction)
+    known: frozenset[str] | None = field(default=None, kw_only=True)
+    verifier_timeout: float = field(default=60.0, kw_only=True)
+    in_thread: bool = field(default=False, kw_only=True)
+    check: Check | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        check_options(self.budget, self.thinking, self.on_reject)
+        if isinstance(self.accept, bool) or not isinstance(self.accept, (int, float)) or not 0 < self.accept <= 1:
+            raise ValueError(f"accept= must be a score above 0 and up to 1, got {self.accept!r}")
+        timeout = self.verifier_timeout
+        if not isinstance(timeout, (int, float)) or not math.isfinite(timeout) or timeout <= 0:
+            raise ValueError(f"verifier_timeout= must be a positive number of seconds, got {timeout!r}")
+        if self.verifier is not None:
+            object.__setattr__(self, "check", prepare(self.verifier, self.known))
+        if self.strategy is not None:
+            check_strategy(self.strategy)
+            self._suits(self.strategy)
+
+    def _suits(self, strategy: Strategy) -> None:
+        if needs_verifier(strategy) and self.check is None:
+            raise TypeError(
+                f"{strategy!r} needs a verifier to choose by, and {self.name} has none: give verifier=…, or use"
+                " ttc.SelfConsistency(…), which votes"
+            )
+        lacking = needs(strategy) - self.adapter.can
+        if lacking:
+            words = ", ".join(sorted(each.value for each in lacking))
+            raise TypeError(
+                f"{strategy!r} needs {words}, which {type(self.adapter).__name__} cannot do for {self.name}"
+            )
+
+    def plan(self) -> Plan | None:
+        """How to search here and now; None: not at all, the call passes through."""
+        block = SCOPE.get().policy or _NO_POLICY
+        named = SETTINGS.policies.get(self.name, _NO_POLICY)
+        default = SETTINGS.default or _NO_POLICY
+        strategy = _first(block.strategy, named.strategy, self.strategy, default.strategy)
+        thinking = _first(block.thinking, named.thinking, self.thinking, default.thinking)
+        # A block's budget is kept by the block's own ledger.
+        budget = tightest(self.budget, named.budget, default.budget)
+        if strategy is None and thinking is None and budget is None:
+            return None
+        if strategy is None:
+            strategy = Single()
+        elif strategy is not self.strategy:
+            self._suits(strategy)
+        return Plan(
+            name=self.name,
+            strategy=strategy,
+            check=self.check,
+            accept=self.accept,
+            on_reject=_first(block.on_reject, named.on_reject, self.on_reject, default.on_reject) or "best",
+            budget=budget or Budget(),
+            thinking=thinking,
+            adapter=self.adapter,
+            patience=self.verifier_timeout,
+            in_thread=self.in_thread,
+        )
+
+
+def _first(*values: _V | None) -> _V | None:
+    return next((value for value in values if value is not None), None)
+
+
+def tightest(*budgets: Budget | None) -> Budget | None:
+    """The budget that keeps all of these."""
+    given = [each for each in budgets if each is not None]
+    if len(given) < 2:  # noqa: PLR2004  # nothing to compare
+        return given[0] if given else None
+    limits: dict[str, Any] = {}
+    for name in ("samples", "tokens", "usd", "seconds", "concurrency"):
+        values: list[int | float | Decimal] = [value for each in given if (value := getattr(each, name)) is not None]
+        limits[name] = min(values, default=None)
+    return Budget(**limits)

@@ -1,0 +1,116 @@
+"""Asking a verifier: what it may look like, what it may return, and what it means when it breaks."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+from ._errors import VerifierFailed
+from ._inspect import label, parameters, takes_sample
+from ._types import Sample, Verdict
+
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+@dataclass(frozen=True)
+class Check:
+    """A verifier, made ready at decoration."""
+
+    name: str
+    ask: Callable[[Sample[Any], Mapping[str, Any]], Any]
+    """Returns what the verifier returns, which may be awaitable."""
+    rejects: tuple[type[Exception], ...] = ()
+    """Exceptions of the wrapped function that mean: this answer is wrong."""
+    explain: Callable[[Exception], str] = str
+    """The feedback of such an exception."""
+
+    def rejection(self, error: Exception) -> Verdict:
+        """The verdict on an answer that the function itself could not parse."""
+        return Verdict(0.0, feedback=self.explain(error), accepted=False)
+
+
+def prepare(verifier: Any, known: frozenset[str] | None) -> Check:
+    """Check a verifier against the function that it judges.
+
+    Args:
+        verifier: a function, or an object with `check(output, *, arguments)`.
+        known: the parameters of the wrapped function; None: any.
+
+    Raises:
+        TypeError: it cannot be called, takes no output, or asks for an argument that the function does not have.
+    """
+    check = getattr(verifier, "check", None)
+    if callable(check):
+        _known_names(label(verifier), cast("frozenset[str]", getattr(verifier, "parameters", frozenset())), known)
+        return Check(
+            name=label(verifier),
+            ask=lambda sample, arguments: check(_subject(sample), arguments=arguments),
+            rejects=tuple(getattr(verifier, "rejects", ())),
+            explain=getattr(verifier, "explain", str),
+        )
+    if not callable(verifier):
+        raise TypeError(f"a verifier must be a function of the output or have a check() method, got {verifier!r}")
+    return _from_function(verifier, known)
+
+
+def _subject(sample: Sample[Any]) -> Any:
+    """What a built-in verifier judges: the text where there is one, else the output itself."""
+    return sample.output if sample.text is None else sample.text
+
+
+def _from_function(verifier: Callable[..., Any], known: frozenset[str] | None) -> Check:
+    asked = parameters(verifier)
+    if not asked or (asked[0].kind not in _POSITIONAL and asked[0].kind is not inspect.Parameter.VAR_POSITIONAL):
+        raise TypeError(f"verifier {label(verifier)} must take the output as its first parameter")
+    rest = [each for each in asked[1:] if each.kind is not inspect.Parameter.VAR_POSITIONAL]
+    everything = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in rest)
+    named = [each for each in rest if each.kind is not inspect.Parameter.VAR_KEYWORD]
+    if any(each.kind is inspect.Parameter.POSITIONAL_ONLY for each in named):
+        raise TypeError(f"verifier {label(verifier)} gets the call's arguments by name: only the first may be /")
+    required = frozenset(each.name for each in named if each.default is inspect.Parameter.empty)
+    _known_names(label(verifier), required, known)
+    names = frozenset(each.name for each in named)
+    whole = takes_sample(verifier)
+
+    def ask(sample: Sample[Any], arguments: Mapping[str, Any]) -> Any:
+        given = {name: value for name, value in arguments.items() if everything or name in names}
+        return verifier(sample if whole else sample.output, **given)
+
+    return Check(name=label(verifier), ask=ask)
+
+
+def _known_names(verifier: str, asked: frozenset[str], known: frozenset[str] | None) -> None:
+    unknown = asked - known if known is not None else frozenset[str]()
+    if unknown and known is not None:
+        have = ", ".join(sorted(known)) or "none"
+        raise TypeError(
+            f"verifier {verifier} asks for {', '.join(sorted(unknown))}, which the function does not have (it has: {have})"
+        )
+
+
+def verdict_of(raw: Any, accept: float) -> Verdict:
+    """What a verifier returned, as a verdict with `accepted` decided.
+
+    Raises:
+        VerifierFailed: it is no bool, no score from 0 to 1 and no verdict.
+    """
+    if isinstance(raw, Verdict):
+        if not raw.failed:
+            _in_range(raw.score)
+        return raw if raw.accepted is not None else replace(raw, accepted=not raw.failed and raw.score >= accept)
+    if isinstance(raw, bool):
+        return Verdict(float(raw), accepted=raw)
+    if hasattr(raw, "item") and getattr(raw, "shape", None) == ():  # a scalar of numpy or torch
+        return verdict_of(raw.item(), accept)
+    if isinstance(raw, (int, float)):
+        _in_range(raw)
+        return Verdict(float(raw), accepted=raw >= accept)
+    raise VerifierFailed(f"a verifier must return a bool, a score from 0 to 1 or a Verdict; got {raw!r:.200}")
+
+
+def _in_range(score: float) -> None:
+    if not (math.isfinite(score) and 0 <= score <= 1):
+        raise VerifierFailed(f"a verifier's score must be from 0 to 1, got {score!r}")

@@ -1,0 +1,331 @@
+"""What a decorated function becomes: called as before, or `run()` for the whole story."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextvars import ContextVar
+from dataclasses import replace
+from typing import Any, Generic, TypeVar, cast, overload
+
+import anyio.to_thread
+from typing_extensions import Concatenate, ParamSpec, Self
+
+from . import _portal
+from ._budget import Budget, Ledger
+from ._calls import model_call, model_call_sync
+from ._context import SCOPE, SETTINGS, TAB, Scope
+from ._engine import search
+from ._plan import Plan
+from ._policy import Tracking
+from ._site import Site, disabled
+from ._types import Call, Result, T
+from .strategies.single import Single
+
+P = ParamSpec("P")
+Q = ParamSpec("Q")
+S = TypeVar("S")
+
+MYPY = False  # mypy takes this for True: it resolves descriptors by their first match, and pyright by all of them
+
+DEFERRED: ContextVar[list[Callable[[], Any]] | None] = ContextVar("ttc_deferred", default=None)
+"""What `on_win()` collects in a function that is not being scaled."""
+
+
+def function_of(fn: Any) -> Any:
+    """The function behind wrappers and partials; raises unless draws of it make sense."""
+    if isinstance(fn, type):
+        raise TypeError(f"scale() wraps functions and methods, not classes: decorate a method of {fn.__name__}")
+    if not callable(fn):
+        raise TypeError(f"scale() wraps functions and methods, got {fn!r}")
+    target = inspect.unwrap(fn)
+    while isinstance(target, functools.partial):
+        target = inspect.unwrap(target.func)
+    if not inspect.isroutine(target):
+        target = inspect.unwrap(type(target).__call__)
+    if inspect.isasyncgenfunction(target) or inspect.isgeneratorfunction(target):
+        raise TypeError(f"{target.__qualname__} is a generator: scale the client that it calls instead, with wrap()")
+    return target
+
+
+class _Wrapper:
+    """What both kinds share. Looks like the function it wraps: name, signature, whether it is a coroutine function."""
+
+    __wrapped__: Callable[..., Any]
+    __qualname__: str
+
+    def __init__(self, fn: Callable[..., Any], site: Site, signature: inspect.Signature, *, model_calls: bool) -> None:
+        functools.update_wrapper(cast("Callable[..., Any]", self), fn)
+        self._fn = fn
+        self._site = site
+        self._signature = signature
+        self._model_calls = model_calls
+        self._bound: tuple[Any, ...] = ()
+        target = function_of(fn)
+        # With these, inspect takes the wrapper for a function, and tells by the code whether it is a coroutine's.
+        for attribute in ("__code__", "__defaults__", "__kwdefaults__"):
+            setattr(self, attribute, getattr(target, attribute, None))
+
+    def __repr__(self) -> str:
+        return f"<{self._site.strategy or 'verifiable'!r} of {self._site.name}>"
+
+    def __reduce__(self) -> Any:
+        # By name, as functions are; a bound one by its owner and name.
+        return (getattr, (self._bound[0], self.__name__)) if self._bound else self.__qualname__  # type: ignore[attr-defined]
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        parameters = list(self._signature.parameters.values())[len(self._bound) :]
+        return self._signature.replace(parameters=parameters)
+
+    def _bind(self, instance: object) -> Any:
+        bound = object.__new__(type(self))
+        bound.__dict__.update(self.__dict__)
+        bound._bound = (instance,)
+        bound.__self__ = instance  # type: ignore[attr-defined]
+        return bound
+
+    def _call(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
+        bound = self._signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        arguments: dict[str, Any] = {}
+        for name, value in bound.arguments.items():
+            if self._signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD:
+                arguments.update(value)
+            else:
+                arguments[name] = value
+        return Call(name=self._site.name, arguments=arguments)
+
+    def _inside(self) -> Scope:
+        """The scope in which each model call is scaled by itself."""
+        outer, budget = SCOPE.get(), self._site.budget or Budget()
+        ledger = Ledger(budget.limits, outer.ledger or SETTINGS.ledger) if budget.limits else outer.ledger
+        ends = outer.deadline
+        if budget.seconds is not None:
+            ends = min(time.monotonic() + budget.seconds, ends or float("inf"))
+        site = replace(self._site, budget=None)
+        return replace(outer, ledger=ledger, deadline=ends, model_calls=site, outer=outer)
+
+    def _story(self, output: Any, bill: Tracking, started: float) -> Result[Any]:
+        """The result of a function whose model calls were scaled one by one."""
+        return Result(
+            output=output,
+            accepted=False,
+            bill=bill.bill,
+            samples=(),
+            winner=None,
+            stop_reason="passed through",
+            name=self._site.name,
+            strategy=repr(self._site.strategy),
+            seconds=time.monotonic() - started,
+        )
+
+
+class Scaled(_Wrapper, Generic[P, T]):
+    """A scaled function: call it as before, or `run()` it for the whole story."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call it; returns what the winning draw returned."""
+        given = (*self._bound, *args)
+        if disabled() or TAB.get() is not None:
+            return self._fn(*given, **kwargs)  # type: ignore[no-any-return]
+        if self._model_calls:
+            return self._once(given, kwargs).output  # type: ignore[no-any-return]
+        plan = self._site.plan()
+        if plan is None:
+            return self._passed(given, kwargs)  # type: ignore[no-any-return]
+        return self._searched(plan, given, kwargs).output
+
+    def run(self, *args: P.args, **kwargs: P.kwargs) -> Result[T]:
+        """Call it, and give the whole story: output, verdict, bill, samples."""
+        given = (*self._bound, *args)
+        if self._model_calls:
+            return self._once(given, kwargs)
+        return self._searched(self._site.plan() or _single(self._site), given, kwargs)
+
+    def _searched(self, plan: Plan, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Result[T]:
+        call = self._call(args, kwargs)
+        adapter = plan.adapter
+
+        def once(given: Call) -> Any:
+            if not plan.plain:
+                return model_call_sync(adapter, given, lambda sent, _: self._fn(**sent.arguments))
+            output = self._fn(*args, **kwargs)
+            if inspect.isawaitable(output):
+                raise TypeError(f"{plan.name} is synchronous but returned an awaitable: write it as async def")
+            return output
+
+        async def invoke(given: Call) -> Any:
+            return await anyio.to_thread.run_sync(once, given, abandon_on_cancel=True)
+
+        return _portal.run(lambda: search(plan, call, invoke), plan.name)
+
+    def _passed(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        callbacks: list[Callable[[], Any]] = []
+        token = DEFERRED.set(callbacks)
+        try:
+            output = self._fn(*args, **kwargs)
+        finally:
+            DEFERRED.reset(token)
+        for callback in callbacks:
+            if inspect.isawaitable(callback()):
+                raise TypeError("on_win() in a synchronous function takes a synchronous callback")
+        return output
+
+    def _once(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Result[Any]:
+        inside, bill, started = self._inside(), Tracking(), time.monotonic()
+        token = SCOPE.set(replace(inside, trackers=(*inside.trackers, bill)))
+        try:
+            return self._story(self._fn(*args, **kwargs), bill, started)
+        finally:
+            SCOPE.reset(token)
+
+    if MYPY:
+
+        def __get__(self, instance: Any, owner: Any = None) -> ScaledMethod[P, T]: ...
+
+    else:
+
+        @overload
+        def __get__(self: Scaled[Concatenate[type[S], Q], T], instance: Any, owner: type[S]) -> Scaled[Q, T]: ...
+
+        @overload
+        def __get__(self, instance: None, owner: Any = None) -> Self: ...
+
+        @overload
+        def __get__(self: Scaled[Concatenate[S, Q], T], instance: S, owner: Any = None) -> Scaled[Q, T]: ...
+
+        @overload
+        def __get__(self, instance: Any, owner: Any = None) -> Self: ...
+
+        def __get__(self, instance: Any, owner: Any = None) -> Any:
+            """Bind as functions do, `run` included."""
+            return self if instance is None else self._bind(instance)
+
+
+class AsyncScaled(_Wrapper, Generic[P, T]):
+    """A scaled async function: await it as before, or `run()` it for the whole story."""
+
+    def __init__(self, fn: Callable[..., Any], site: Site, signature: inspect.Signature, *, model_calls: bool) -> None:
+        super().__init__(fn, site, signature, model_calls=model_calls)
+        mark = getattr(inspect, "markcoroutinefunction", None)  # Python 3.12
+        if mark is not None:
+            mark(self)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]:
+        """Call it; gives what the winning draw gave."""
+        return self._awaited((*self._bound, *args), kwargs)
+
+    async def _awaited(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> T:
+        if disabled() or TAB.get() is not None:
+            return await self._fn(*args, **kwargs)  # type: ignore[no-any-return]
+        if self._model_calls:
+            return (await self._once(args, kwargs)).output  # type: ignore[no-any-return]
+        plan = self._site.plan()
+        if plan is None:
+            return await self._passed(args, kwargs)  # type: ignore[no-any-return]
+        return (await self._searched(plan, args, kwargs)).output
+
+    async def run(self, *args: P.args, **kwargs: P.kwargs) -> Result[T]:
+        """Call it, and give the whole story: output, verdict, bill, samples."""
+        given = (*self._bound, *args)
+        if self._model_calls:
+            return await self._once(given, kwargs)
+        return await self._searched(self._site.plan() or _single(self._site), given, kwargs)
+
+    async def _searched(self, plan: Plan, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Result[T]:
+        call = self._call(args, kwargs)
+        if plan.plain:
+            return await search(plan, call, lambda _: self._fn(*args, **kwargs))
+
+        def send(given: Call, _: object) -> Awaitable[T]:
+            return self._fn(**given.arguments)  # type: ignore[no-any-return]
+
+        return await search(plan, call, lambda given: model_call(plan.adapter, given, send))
+
+    async def _passed(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        callbacks: list[Callable[[], Any]] = []
+        token = DEFERRED.set(callbacks)
+        try:
+            output = await self._fn(*args, **kwargs)
+        finally:
+            DEFERRED.reset(token)
+        for callback in callbacks:
+            said = callback()
+            if inspect.isawaitable(said):
+                await said
+        return output
+
+    async def _once(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Result[Any]:
+        inside, bill, started = self._inside(), Tracking(), time.monotonic()
+        token = SCOPE.set(replace(inside, trackers=(*inside.trackers, bill)))
+        try:
+            return self._story(await self._fn(*args, **kwargs), bill, started)
+        finally:
+            SCOPE.reset(token)
+
+    if MYPY:
+
+        def __get__(self, instance: Any, owner: Any = None) -> AsyncScaledMethod[P, T]: ...
+
+    else:
+
+        @overload
+        def __get__(
+            self: AsyncScaled[Concatenate[type[S], Q], T], instance: Any, owner: type[S]
+        ) -> AsyncScaled[Q, T]: ...
+
+        @overload
+        def __get__(self, instance: None, owner: Any = None) -> Self: ...
+
+        @overload
+        def __get__(self: AsyncScaled[Concatenate[S, Q], T], instance: S, owner: Any = None) -> AsyncScaled[Q, T]: ...
+
+        @overload
+        def __get__(self, instance: Any, owner: Any = None) -> Self: ...
+
+        def __get__(self, instance: Any, owner: Any = None) -> Any:
+            """Bind as functions do, `run` included."""
+            return self if instance is None else self._bind(instance)
+
+
+if MYPY:
+    # mypy cannot tell a bound method from a static one here: both readings of the arguments pass.
+
+    class ScaledMethod(Generic[P, T]):
+        """A method of a class, as mypy sees it."""
+
+        @overload
+        def __call__(self: ScaledMethod[Concatenate[S, Q], T], *args: Q.args, **kwargs: Q.kwargs) -> T: ...
+        @overload
+        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T: ...
+        def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+        @overload
+        def run(self: ScaledMethod[Concatenate[S, Q], T], *args: Q.args, **kwargs: Q.kwargs) -> Result[T]: ...
+        @overload
+        def run(self, *args: P.args, **kwargs: P.kwargs) -> Result[T]: ...
+        def run(self, *args: Any, **kwargs: Any) -> Any: ...
+
+    class AsyncScaledMethod(Generic[P, T]):
+        """An async method of a class, as mypy sees it."""
+
+        @overload
+        def __call__(
+            self: AsyncScaledMethod[Concatenate[S, Q], T], *args: Q.args, **kwargs: Q.kwargs
+        ) -> Coroutine[Any, Any, T]: ...
+        @overload
+        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]: ...
+        def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+        @overload
+        def run(
+            self: AsyncScaledMethod[Concatenate[S, Q], T], *args: Q.args, **kwargs: Q.kwargs
+        ) -> Coroutine[Any, Any, Result[T]]: ...
+        @overload
+        def run(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, Result[T]]: ...
+        def run(self, *args: Any, **kwargs: Any) -> Any: ...
+
+
+def _single(site: Site) -> Plan:
+    return replace(site, strategy=Single()).plan() or Plan(site.name, Single())

@@ -1,0 +1,101 @@
+"""How adapters reach the engine: one function for model calls that pass by, one for a client that was wrapped."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from functools import partial
+from typing import TypeVar
+
+import anyio.to_thread
+
+from . import _portal
+from ._calls import model_call, model_call_sync
+from ._context import OWNED, SCOPE, TAB
+from ._engine import search
+from ._leaf import Leaf
+from ._plan import Plan
+from ._site import Site, disabled
+from ._types import Adapter, Call, Result
+
+R = TypeVar("R")
+
+
+def observed() -> bool:
+    """Whether a model call made here and now is anybody's business: a draw's, a budget's or a bill's.
+
+    False inside a call that an outer layer already accounts for, so that litellm over openai counts once.
+    """
+    if OWNED.get() or disabled():
+        return False
+    scope = SCOPE.get()
+    listening = scope.trackers or scope.ledger is not None or scope.model_calls is not None
+    return TAB.get() is not None or bool(listening)
+
+
+def in_draw() -> bool:
+    """Whether a draw is under way here: the SDK's own retries are to be off, since the engine retries."""
+    return TAB.get() is not None and not disabled()
+
+
+async def call_model(adapter: Adapter, call: Call, send: Callable[[Call, Leaf], Awaitable[R]]) -> R:
+    """Make a model call that passes a patched SDK: steered, reserved, accounted for and traced; or scaled.
+
+    Args:
+        adapter: what the engine must know of this SDK.
+        call: the request, its keywords as arguments.
+        send: makes the call as it is then given. Returns the SDK's response; for a stream, see `Leaf`.
+    """
+    plan = _plan_of_model_calls(adapter)
+    if plan is None:
+        return await model_call(adapter, call, send)
+    result: Result[R] = await search(plan, call, lambda given: model_call(adapter, given, send))
+    return result.output
+
+
+def call_model_sync(adapter: Adapter, call: Call, send: Callable[[Call, Leaf], R]) -> R:
+    """`call_model()` for a client that blocks."""
+    plan = _plan_of_model_calls(adapter)
+    if plan is None:
+        return model_call_sync(adapter, call, send)
+    return _search_in_threads(plan, call, send)
+
+
+async def scale_call(site: Site, call: Call, send: Callable[[Call, Leaf], Awaitable[R]]) -> R:
+    """Make a call of a wrapped client: scaled as its site says, or once where that says nothing."""
+    plan = _plan(site)
+    if plan is None:
+        return await model_call(site.adapter, call, send)
+    result: Result[R] = await search(plan, call, lambda given: model_call(site.adapter, given, send))
+    return result.output
+
+
+def scale_call_sync(site: Site, call: Call, send: Callable[[Call, Leaf], R]) -> R:
+    """`scale_call()` for a client that blocks."""
+    plan = _plan(site)
+    if plan is None:
+        return model_call_sync(site.adapter, call, send)
+    return _search_in_threads(plan, call, send)
+
+
+def _plan(site: Site) -> Plan | None:
+    # Inside a draw and inside a verifier scaling is off.
+    return None if TAB.get() is not None else site.plan()
+
+
+def _plan_of_model_calls(adapter: Adapter) -> Plan | None:
+    site = SCOPE.get().model_calls
+    if TAB.get() is not None or not isinstance(site, Site):
+        return None
+    return replace(site, adapter=adapter).plan()
+
+
+def _search_in_threads(plan: Plan, call: Call, send: Callable[[Call, Leaf], R]) -> R:
+    async def invoke(given: Call) -> R:
+        return await anyio.to_thread.run_sync(
+            partial(model_call_sync, plan.adapter, given, send), abandon_on_cancel=True
+        )
+
+    blocking = replace(plan, in_thread=True)
+    result: Result[R] = _portal.run(lambda: search(blocking, call, invoke), plan.name)
+    return result.output

@@ -1,0 +1,8 @@
+"""How to search: one algorithm a file, each a pure generator that cites its paper."""
+
+from .best_of_n import BestOfN
+from .refine import Refine
+from .self_consistency import SelfConsistency
+from .single import Single
+
+__all__ = ["BestOfN", "Refine", "SelfConsistency", "Single"]
