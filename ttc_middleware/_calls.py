@@ -89,11 +89,16 @@ def _conversation(adapter: Adapter, call: Call, bell: Bell) -> Generator[_Step, 
         call = plain if wish == _NOTHING else adapter.apply(plain, wish)
         request = _described(adapter, call)
         leaf = Leaf(request, tab, scope)
-        hold = yield from _reserved(leaf, adapter, bell)
-        if hold is not None and hold.granted != request.max_tokens:
-            call = adapter.apply(call, Draw(max_tokens=hold.granted))
-            leaf.request = _described(adapter, call)
-        leaf.open(hold, attempt)
+        hold = yield from _reserved(leaf, adapter, call, bell)
+        try:
+            if hold is not None and hold.granted != request.max_tokens:
+                call = adapter.apply(call, Draw(max_tokens=hold.granted))
+                leaf.request = _described(adapter, call)
+            leaf.open(hold, attempt)
+        except BaseException:
+            if hold is not None:
+                hold.settle({})
+            raise
         try:
             response = yield Send(call, leaf)
         except BaseException as error:
@@ -129,12 +134,12 @@ def _described(adapter: Adapter, call: Call) -> Request:
     return request
 
 
-def _reserved(leaf: Leaf, adapter: Adapter, bell: Bell) -> Generator[_Step, Any, Hold | None]:
+def _reserved(leaf: Leaf, adapter: Adapter, call: Call, bell: Bell) -> Generator[_Step, Any, Hold | None]:
     """The hold that the call runs under, waiting for it where it has to; None where nothing is limited."""
     ledger = leaf.ledger
     if ledger is None or not ledger.limited("tokens", "usd"):
         return None
-    hold = leaf.reserve(ledger, adapter, bell.ring)
+    hold = leaf.reserve(ledger, adapter, call, bell.ring)
     if isinstance(hold, Ticket):
         try:
             yield Wait()

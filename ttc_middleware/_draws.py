@@ -23,6 +23,10 @@ from ._types import Call, Draw, Fault, Reading, Sample, Usage, Verdict
 from ._verify import Check, verdict_of
 
 
+NO_CHOICES: set[tuple[str, str | None, str]] = set()
+"""Endpoints that refused or ignored `n`."""
+
+
 @dataclass
 class Desk:
     """What the draws of one search share; the search reads what they leave here."""
@@ -38,11 +42,20 @@ class Desk:
     finished: list[Sample[Any]] = field(default_factory=list[Sample[Any]])
     """In order of arrival; the strategy is told of each."""
     bell: anyio.Event = field(default_factory=anyio.Event)
+    tasks: list[DrawTask] = field(default_factory=list["DrawTask"])
+    by_index: dict[int, DrawTask] = field(default_factory=dict[int, "DrawTask"])
+    """By launch order; several samples may share a task."""
     active: int = 0
     refusal: BudgetExceeded | None = None
     """The first limit that refused something."""
     unseen: bool = False
     """A draw brought an answer without any model call that was seen."""
+
+    def no_choices(self) -> None:
+        """Remember that this endpoint does not send several completions of one request."""
+        request = self.plan.adapter.describe(self.call)
+        if request is not None:
+            NO_CHOICES.add((request.provider, request.server, request.model))
 
     def ring(self) -> None:
         """Tell the search that something has changed."""
@@ -70,7 +83,8 @@ class DrawTask:
         """Draw. Raises nothing but cancellation."""
         desk = self.desk
         TAB.set(self.tab)
-        self.spans = [_telemetry.sample_span(self.first + place, desk.tags) for place in range(self.count)]
+        if not self.spans:
+            self.spans = [_telemetry.sample_span(self.first + place, desk.tags) for place in range(self.count)]
         try:
             with self.scope, _telemetry.Current(self.spans[0]):
                 if desk.seated:
@@ -103,26 +117,50 @@ class DrawTask:
             seat.settle({})
 
     async def _sampled(self) -> None:
-        adapter, call = self.desk.plan.adapter, self.desk.call
+        if self.count > 1:
+            await self._shared()
+            return
         try:
-            if self.count == 1:
-                samples = [self._read(0, await self.desk.invoke(call), None)]
-            else:
-                outputs = list(adapter.split(await self.desk.invoke(adapter.merge(call, self.count))))
-                # A server may send fewer choices than asked for: those are empty samples, and weigh nothing.
-                outputs += [None] * (self.count - len(outputs))
-                shares = apportion(answered(self.tab), [self._weight(output) for output in outputs])
-                samples = [self._read(*each) for each in zip(range(self.count), outputs, shares, strict=False)]
+            sample = self._read(0, await self.desk.invoke(self.desk.call), None)
         except Exception as error:  # noqa: BLE001  # a failed sample is dropped; it never sinks the call
-            for place in range(self.count):
-                self._deliver(self._failed(place, error))
+            self._deliver(self._failed(error))
             return
-        if len(samples) == 1:
-            await self._judged(samples[0])
-            return
+        await self._judged(sample)
+
+    async def _shared(self) -> None:
+        """Several samples from one request; what the endpoint does not send that way is drawn one by one."""
+        plan, call = self.desk.plan, self.desk.call
+        try:
+            response = await self.desk.invoke(plan.adapter.merge(call, self.count))
+            outputs = list(plan.adapter.split(response))[: self.count]
+            shares = apportion(answered(self.tab), [self._weight(output) for output in outputs])
+            samples = [self._read(*each) for each in zip(range(self.count), outputs, shares, strict=False)]
+        except Exception as error:  # noqa: BLE001  # as above
+            if classify(error).fault != "rejected":  # every sample failed, and trying each again would be a retry
+                for _ in range(self.count):
+                    self._deliver(self._failed(error))
+                return
+            samples = []
+        alone = [self._split_off(place) for place in range(len(samples), self.count)]
+        self.count = len(samples)
+        self.spans = self.spans[: self.count]
         async with anyio.create_task_group() as group:
             for sample in samples:
                 group.start_soon(self._judged, sample)
+            for task in alone:
+                group.start_soon(task.run)
+        if any(sample.status != "failed" for task in alone for sample in task.samples):
+            self.desk.no_choices()
+
+    def _split_off(self, place: int) -> DrawTask:
+        """A draw of its own for one of the samples that were to share a request."""
+        tab = Tab(self.draw, index=self.first + place, ledger=self.tab.ledger, whole=True, parent=self.tab.parent)
+        task = DrawTask(self.desk, self.first + place, 1, self.draw, tab)
+        self.desk.active += 1
+        self.desk.tasks.append(task)
+        self.desk.by_index[task.first] = task
+        task.spans = [self.spans[place]]
+        return task
 
     def _weight(self, output: Any) -> int:
         """How long an output is: its share of a request that served several."""
@@ -168,7 +206,7 @@ class DrawTask:
                 " wrap the client, or report calls with ttc.record_usage()",
             )
 
-    def _failed(self, place: int, error: Exception) -> Sample[Any]:
+    def _failed(self, error: Exception) -> Sample[Any]:
         desk = self.desk
         check = desk.plan.check
         # The function itself could not parse its answer: rejected, with what it said as feedback.
@@ -177,7 +215,7 @@ class DrawTask:
             desk.refusal = error
         fault: Fault | None = None if rejected else (self.tab.fault or classify(error).fault)
         return Sample(
-            index=self.first + place,
+            index=self.first + len(self.samples),
             draw=self.draw,
             call=desk.call,
             output=None,
@@ -185,14 +223,14 @@ class DrawTask:
             fault=fault,
             error=error,
             verdict=check.rejection(error) if rejected and check is not None else None,
-            usage=self.tab.spent if place == 0 else Usage.zero(),
+            usage=Usage.zero() if self.samples else self.tab.spent,
         )
 
     async def _judged(self, sample: Sample[Any]) -> None:
         """Verify a sample and hand it to the strategy."""
         desk = self.desk
         check = desk.plan.check
-        if check is not None and sample.status in ("answer", "truncated"):
+        if check is not None and sample.status in ("answer", "truncated") and sample.fault != "cut":
             tab = Tab(Draw(), index=sample.index, role="verifier", ledger=desk.ledger, parent=desk.outer_tab)
             self.verifications.append(tab)
             token = TAB.set(tab)

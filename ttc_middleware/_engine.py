@@ -20,7 +20,7 @@ from ._bill import bill_of
 from ._budget import Ledger
 from ._calls import diversified
 from ._context import SCOPE, SETTINGS, TAB, Tab, Unheld, warn_once
-from ._draws import Desk, DrawTask
+from ._draws import NO_CHOICES, Desk, DrawTask
 from ._errors import BadResponse, BudgetExceeded, BudgetUnenforceable, NotAccepted
 from ._plan import Invoke, Plan
 from ._search import NoSamples
@@ -73,8 +73,6 @@ class _Run(Generic[T]):
         self.deadline = min((end for end in ends if end is not None), default=None)
         self.scope = replace(outer, ledger=ledger, deadline=self.deadline, model_calls=None)
         self.unheld = Unheld()
-        self.tasks: list[DrawTask] = []
-        self.by_index: dict[int, DrawTask] = {}
         self.told = 0
         self.late = False
         self.winner: Sample[Any] | None = None
@@ -95,11 +93,11 @@ class _Run(Generic[T]):
                 result = self._result(bill)
                 self.error = self.error or self._problem(result)
                 if self.error is None and self.winner is not None:
-                    await _called_back(self.by_index[self.winner.index].tab)
+                    await _called_back(self.desk.by_index[self.winner.index].tab)
             except Exception as error:  # noqa: BLE001  # raised below, with the result attached
                 self.error = error
             finally:
-                _telemetry.end_search(span, result, bill, len(self.by_index), time.monotonic() - self.started)
+                _telemetry.end_search(span, result, bill, len(self.desk.by_index), time.monotonic() - self.started)
                 span.end()
                 if desk.outer_tab is None:
                     for tracker in self.scope.trackers:
@@ -147,8 +145,8 @@ class _Run(Generic[T]):
         draws: list[Draw] = []
         for item in step:
             if isinstance(item, Cancel):
-                if item.index in self.by_index:
-                    self.by_index[item.index].scope.cancel()
+                if item.index in self.desk.by_index:
+                    self.desk.by_index[item.index].scope.cancel()
             elif desk.refusal is None and not self.late:
                 if desk.ledger is None or desk.ledger.take("samples"):
                     draws.append(item)
@@ -159,12 +157,13 @@ class _Run(Generic[T]):
 
     def _grouped(self, draws: list[Draw]) -> list[tuple[Draw, int]]:
         """Equal unseeded draws of one step together, where the strategy waits for all and the endpoint has `n`."""
-        plan, launched = self.plan, len(self.by_index)
+        plan, launched = self.plan, len(self.desk.by_index)
         request = plan.adapter.describe(self.desk.call) if len(draws) > 1 else None
         wished = [self._wished(draw, launched + place, request) for place, draw in enumerate(draws)]
-        if request is None or request.choices != 1 or not needs_all(plan.strategy):
+        if request is None or request.choices != 1 or request.stream or not needs_all(plan.strategy):
             return [(draw, 1) for draw in wished]
-        if Capability.CHOICES not in plan.adapter.can:
+        endpoint = (request.provider, request.server, request.model)
+        if Capability.CHOICES not in plan.adapter.can or endpoint in NO_CHOICES:
             return [(draw, 1) for draw in wished]
         groups: list[tuple[Draw, int]] = []
         for draw in wished:
@@ -180,11 +179,11 @@ class _Run(Generic[T]):
         return diversified(draw, index, request)
 
     def _launch(self, draw: Draw, count: int, group: TaskGroup) -> None:
-        desk, first = self.desk, len(self.by_index)
+        desk, first = self.desk, len(self.desk.by_index)
         tab = Tab(draw, index=first, ledger=desk.ledger, whole=True, parent=desk.outer_tab, unheld=self.unheld)
         task = DrawTask(desk, first, count, draw, tab)
-        self.tasks.append(task)
-        self.by_index.update(dict.fromkeys(range(first, first + count), task))
+        self.desk.tasks.append(task)
+        self.desk.by_index.update(dict.fromkeys(range(first, first + count), task))
         desk.active += 1
         self.unheld.count += 1
         group.start_soon(task.run)
@@ -214,7 +213,7 @@ class _Run(Generic[T]):
     async def _time_is_up(self) -> None:
         """Cancel what is under way, and wait until it has let go of everything."""
         self.late = True
-        for task in self.tasks:
+        for task in self.desk.tasks:
             task.scope.cancel()
         while self.desk.active:
             self.desk.bell = anyio.Event()
@@ -225,14 +224,14 @@ class _Run(Generic[T]):
     def _close(self) -> Bill:
         """End every span, and add up."""
         won = -1 if self.winner is None else self.winner.index
-        for task in self.tasks:
+        for task in self.desk.tasks:
             done = {sample.index: (sample, ended) for sample, ended in zip(task.samples, task.ended, strict=True)}
             for place, span in enumerate(task.spans):
                 sample, ended = done.get(task.first + place, (None, None))
                 outcome = "cancelled" if sample is None else "won" if sample.index == won else "lost"
                 _telemetry.end_sample(span, sample, outcome, ended)
         return bill_of(
-            [(task.tab, task.samples, task.verifications) for task in self.tasks],
+            [(task.tab, task.samples, task.verifications) for task in self.desk.tasks],
             winner=self.winner,
             unseen=self.desk.unseen,
         )

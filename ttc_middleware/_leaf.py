@@ -14,7 +14,7 @@ from ._budget import NANO, Ask, Hold, Ledger, Ticket
 from ._context import SETTINGS, Entry, Scope, Tab
 from ._errors import BudgetUnenforceable, PriceUnknown
 from ._faults import Failure
-from ._types import Adapter, Bill, Capability, Reading, Request, Usage
+from ._types import Adapter, Bill, Call, Capability, Reading, Request, Usage
 
 FLOOR = 256
 """A budget never clamps `max_tokens` below this: fewer tokens are paid for and rarely an answer."""
@@ -71,7 +71,7 @@ class Leaf:
         seconds = time.perf_counter() - self._started
         if usage is not None:
             usage, cost = self._price(replace(usage, calls=1, seconds=seconds))
-        gap = None if usage is not None else "no usage reported"
+        gap = None if usage is not None else "cut" if reading.fault == "cut" else "no usage reported"
         self._end(reading, usage, cost, seconds, Entry(
             usage or Usage(seconds=seconds),
             answered=answered,
@@ -100,10 +100,11 @@ class Leaf:
         if self._tab is not None:
             self._tab.reserved()
 
-    def reserve(self, ledger: Ledger, adapter: Adapter, ring: Callable[[], object]) -> Hold | Ticket:
+    def reserve(self, ledger: Ledger, adapter: Adapter, call: Call, ring: Callable[[], object]) -> Hold | Ticket:
         """Ask the ledger for the worst case: the prompt, and `max_tokens` for each choice."""
         request, rates = self.request, {"tokens": 1}
-        fixed = {"tokens": request.input_bound}
+        prompt = adapter.bound(call)
+        fixed = {"tokens": prompt}
         if Capability.MAX_TOKENS not in adapter.can:
             raise BudgetUnenforceable(
                 f"a token or dollar budget needs to cap max_tokens, which {type(adapter).__name__} cannot"
@@ -116,7 +117,7 @@ class Leaf:
                     ' "ttc-middleware[prices]"'
                 )
             per_input, per_output = self._prices.rates()
-            fixed["usd"], rates["usd"] = request.input_bound * per_input, per_output
+            fixed["usd"], rates["usd"] = prompt * per_input, per_output
         rates = {resource: rate * request.choices for resource, rate in rates.items()}
         wish = request.max_tokens
         if wish is None:

@@ -36,6 +36,10 @@ class PlainFunction:
         """Nothing: a function is no model call."""
         return None
 
+    def bound(self, call: Call, /) -> int:
+        """Functions have no prompt of their own."""
+        raise NotImplementedError
+
     def read(self, output: Any, /) -> Reading:
         """The text, where the function returns text."""
         return Reading(text=output if isinstance(output, str) else None)

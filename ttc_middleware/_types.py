@@ -396,8 +396,6 @@ class Request:
     provider: str
     """As in `gen_ai.provider.name`."""
     model: str
-    input_bound: int
-    """Never fewer than the prompt's tokens."""
     max_tokens: int | None = None
     choices: int = 1
     temperature: float | None = None
@@ -429,9 +427,15 @@ class Reading:
 class Adapter(Protocol):
     """What the engine must know of one kind of call site: pure functions, no I/O."""
 
-    can: frozenset[Capability]
-    slots: int | None
-    """Draws that the backend serves at once; None: as many as one likes."""
+    @property
+    def can(self) -> frozenset[Capability]:
+        """What draws may ask for."""
+        ...
+
+    @property
+    def slots(self) -> int | None:
+        """Draws that the backend serves at once; None: as many as one likes."""
+        ...
 
     def apply(self, call: Call, draw: Draw, /) -> Call:
         """The call with the draw's changes."""
@@ -447,6 +451,10 @@ class Adapter(Protocol):
 
     def describe(self, call: Call, /) -> Request | None:
         """What the call asks of a model; None where it is no model call."""
+        ...
+
+    def bound(self, call: Call, /) -> int:
+        """Tokens that the prompt will never exceed: what a budget holds for it."""
         ...
 
     def read(self, output: Any, /) -> Reading:

@@ -1,4 +1,7 @@
-"""How adapters reach the engine: one function for model calls that pass by, one for a client that was wrapped."""
+"""How adapters reach the engine: one function for model calls that pass by, one for a client that was wrapped.
+
+For writing adapters; applications have no use for it.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,23 @@ from ._calls import model_call, model_call_sync
 from ._context import OWNED, SCOPE, TAB
 from ._engine import search
 from ._leaf import Leaf
-from ._plan import Plan
+from ._plan import OnReject, Plan
 from ._site import Site, disabled
-from ._types import Adapter, Call, Result
+from ._types import Adapter, Call, Result, Thinking
+
+__all__ = [
+    "Leaf",
+    "OnReject",
+    "Site",
+    "Thinking",
+    "call_model",
+    "call_model_sync",
+    "disabled",
+    "in_draw",
+    "observed",
+    "scale_call",
+    "scale_call_sync",
+]
 
 R = TypeVar("R")
 

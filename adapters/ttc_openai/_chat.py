@@ -1,0 +1,194 @@
+"""Chat completions: how to change a request, and what a response says. Pure; needs no SDK."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+from ttc_middleware import Call, Capability, Draw, Reading, Request, ToolCall
+
+from ._usage import get, read_usage
+
+_IMAGE = 4_096  # tokens that an image, a file or a sound is taken for, whatever its bytes
+_FINISH: Mapping[str, Any] = {
+    "length": {"status": "truncated"},
+    "content_filter": {"status": "abstained", "fault": "filtered"},
+}
+
+
+@dataclass(frozen=True)
+class Chat:
+    """The adapter of `/chat/completions`.
+
+    Args:
+        provider: as in `gen_ai.provider.name`.
+        server: the host that is asked.
+        slots: requests that the server works on at once; None: any number.
+    """
+
+    provider: str = "openai"
+    server: str | None = None
+    slots: int | None = None
+
+    can = frozenset(Capability) - {Capability.EXTEND}
+
+    def apply(self, call: Call, draw: Draw, /) -> Call:
+        """The request with the draw's changes."""
+        body = dict(call.arguments)
+        named = {
+            "model": draw.model,
+            "temperature": draw.temperature,
+            "seed": draw.seed,
+            "stop": None if draw.stop is None else list(draw.stop),
+            "reasoning_effort": effort(draw.thinking),
+            self._limit_name(body): draw.max_tokens,
+        }
+        body.update({name: value for name, value in named.items() if value is not None})
+        if draw.instruction is not None:
+            body["messages"] = [*(body.get("messages") or []), {"role": "user", "content": draw.instruction}]
+        return replace(call, arguments=body)
+
+    def merge(self, call: Call, n: int, /) -> Call:
+        """The request with `n`."""
+        return replace(call, arguments={**call.arguments, "n": n})
+
+    def split(self, output: Any, /) -> Sequence[Any]:
+        """One completion for each choice, as a request of its own would have brought it.
+
+        A raw response cannot be split: it counts as its first choice.
+        """
+        if not hasattr(output, "model_copy"):
+            return [output]
+        choices = list(get(output, "choices") or [])
+        weights = [1 + len(str(get(choice, "message", "content") or "")) for choice in choices]
+        return [
+            output.model_copy(
+                update={
+                    "choices": [choice.model_copy(update={"index": 0})],
+                    "usage": _share(output.usage, weights, place),
+                }
+            )
+            for place, choice in enumerate(choices)
+        ]
+
+    def describe(self, call: Call, /) -> Request:
+        """What the request asks for."""
+        body = call.arguments
+        temperature = body.get("temperature")
+        return Request(
+            provider=self.provider,
+            model=str(body.get("model") or "unknown"),
+            max_tokens=body.get(self._limit_name(body)),
+            choices=body.get("n") or 1,
+            # OpenAI's default is 1; a caller who says nothing gets what the server does.
+            temperature=temperature if isinstance(temperature, (int, float)) else None,
+            seed=body.get("seed"),
+            stream=bool(body.get("stream")),
+            tool_results=any(get(message, "role") in ("tool", "function") for message in body.get("messages") or ()),
+            server=self.server,
+        )
+
+    def bound(self, call: Call, /) -> int:
+        """Bytes of the prompt: no tokenizer over bytes makes more tokens of them."""
+        body = call.arguments
+        messages = body.get("messages") or ()
+        return prompt_bound([messages, body.get("tools"), body.get("functions"), body.get("response_format")]) + 16 * (
+            len(messages) + 1
+        )
+
+    def read(self, output: Any, /) -> Reading:
+        """What a completion says: a parsed one, a raw one, or what a server sent in its place."""
+        streamed = getattr(output, "ttc_reading", None)
+        if isinstance(streamed, Reading):
+            return streamed
+        output = decoded(output)
+        if isinstance(output, (str, bytes)) or not (hasattr(output, "choices") or isinstance(output, Mapping)):
+            return Reading(status="failed", fault="malformed")
+        usage = read_usage(get(output, "usage"))
+        known = {"usage": usage, "model": get(output, "model"), "id": get(output, "id")}
+        choices: Sequence[Any] = get(output, "choices") or ()
+        if not choices:
+            return Reading(status="failed", fault="empty", **known)
+        message = get(choices[0], "message")
+        known["finish_reasons"] = tuple(str(get(choice, "finish_reason")) for choice in choices)
+        calls = tuple(
+            ToolCall(str(get(call, "function", "name")), str(get(call, "function", "arguments") or ""))
+            for call in get(message, "tool_calls") or ()
+            if get(call, "function") is not None
+        )
+        text = get(message, "content")
+        ending = _FINISH.get(known["finish_reasons"][0])
+        if ending is None and get(message, "refusal"):
+            ending = {"status": "abstained", "fault": "refused"}
+        if ending is None and not text and not calls:
+            ending = {"status": "failed", "fault": "empty"}
+        return Reading(text=text if isinstance(text, str) else "", tool_calls=calls, **known, **(ending or {}))
+
+    def _limit_name(self, body: Mapping[str, Any]) -> str:
+        if "max_completion_tokens" in body:
+            return "max_completion_tokens"
+        if "max_tokens" in body:
+            return "max_tokens"
+        # OpenAI's newer models refuse the old name, and other servers ignore the new one.
+        return "max_completion_tokens" if self.provider in ("openai", "azure.ai.openai") else "max_tokens"
+
+
+def _share(usage: Any, weights: Sequence[int], place: int) -> Any:
+    """One choice's part of a usage: the whole prompt, and the output by length."""
+    if usage is None:
+        return None
+
+    def part(amount: int) -> int:
+        total = sum(weights)
+        return amount * sum(weights[: place + 1]) // total - amount * sum(weights[:place]) // total
+
+    output = part(usage.completion_tokens)
+    details = usage.completion_tokens_details
+    if details is not None and details.reasoning_tokens is not None:
+        details = details.model_copy(update={"reasoning_tokens": part(details.reasoning_tokens)})
+    total = usage.prompt_tokens + output
+    return usage.model_copy(
+        update={"completion_tokens": output, "total_tokens": total, "completion_tokens_details": details}
+    )
+
+
+def effort(thinking: int | str | None) -> str | None:
+    """How much to think, in OpenAI's words: it takes efforts, not tokens."""
+    if thinking is None or isinstance(thinking, str):
+        return thinking
+    steps = ((0, "none"), (1_024, "low"), (8_192, "medium"))
+    return next((word for most, word in steps if thinking <= most), "high")
+
+
+def prompt_bound(parts: Sequence[Any]) -> int:
+    """Bytes of what is said in a prompt; what is shown or heard counts as a fixed number of tokens."""
+    total, left = 0, list(parts)
+    while left:
+        part = left.pop()
+        if isinstance(part, Mapping):
+            attached = cast("Mapping[str, Any]", part)
+            if attached.get("type") in ("image_url", "input_image", "image", "input_audio", "file", "input_file"):
+                total += _IMAGE
+                continue
+            left += attached.values()
+            total += sum(len(str(key)) + 4 for key in attached)
+        elif isinstance(part, str):
+            total += len(part.encode("utf-8", "surrogatepass")) + 2
+        elif isinstance(part, (list, tuple)):
+            left += cast("Sequence[Any]", part)
+        elif part is not None:
+            total += len(str(part)) + 2
+    return total
+
+
+def decoded(output: Any) -> Any:
+    """The JSON of a raw response; anything else as it is."""
+    raw = getattr(output, "http_response", None)
+    if raw is None:
+        return output
+    try:
+        return json.loads(raw.content)
+    except (ValueError, RecursionError, AttributeError, RuntimeError):  # no JSON, or not read yet
+        return ""

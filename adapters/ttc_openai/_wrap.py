@@ -1,0 +1,116 @@
+"""`wrap()` one client, or `instrument()` all of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import wraps
+from typing import Any, TypeVar
+
+from ttc_middleware import Budget, Strategy, Verifier
+from ttc_middleware.seam import OnReject, Site, Thinking
+
+from ._chat import Chat
+from ._client import Request, passing, passing_sync, wrapped
+
+C = TypeVar("C")
+
+_patched: list[tuple[type, str, Any]] = []
+
+
+def wrap(
+    client: C,
+    strategy: Strategy | None = None,
+    *,
+    verifier: Verifier | Any = None,
+    budget: Budget | None = None,
+    accept: float = 1.0,
+    on_reject: OnReject | None = None,
+    thinking: Thinking | None = None,
+    name: str = "openai",
+    slots: int | None = None,
+    verifier_timeout: float = 60.0,
+) -> C:
+    """Give a client test-time compute: a copy of the same type, whose calls are scaled; the given one stays as it is.
+
+    Args:
+        client: `OpenAI`, `AsyncOpenAI`, or a subclass such as `AsyncAzureOpenAI`.
+        strategy: how to search; None leaves it to a `ttc.policy()`.
+        verifier: judges a completion: the object that the call returns, or its text if it is one of `ttc.verifiers`;
+            by name, it gets the request's keywords.
+        budget: limits of each call.
+        accept: the score from which an answer is accepted, above 0 to 1.
+        on_reject: "best" or "raise", where nothing is accepted.
+        thinking: how much the model may think; tokens become the nearest effort.
+        name: what spans and policies call it.
+        slots: requests that the server works on at once; None: any number.
+        verifier_timeout: seconds after which a verification counts as failed.
+
+    Raises:
+        TypeError: `client` is no OpenAI client, or an argument is not what it should be.
+        ValueError: a number is out of its range.
+    """
+    openai = _openai()
+    if not isinstance(client, (openai.OpenAI, openai.AsyncOpenAI)):
+        raise TypeError(f"ttc_openai.wrap() takes an OpenAI or AsyncOpenAI client, got {client!r}")
+    site = Site(
+        name,
+        strategy,
+        verifier,
+        budget,
+        accept,
+        on_reject,
+        thinking,
+        replace(Chat(), slots=slots),
+        verifier_timeout=verifier_timeout,
+    )
+    return wrapped(client, site, asynchronous=isinstance(client, openai.AsyncOpenAI))
+
+
+def instrument() -> None:
+    """Let the model calls of all clients be seen and steered; see `ttc.instrument()`."""
+    if _patched:
+        return
+    openai = _openai()
+    bases = (openai._base_client.AsyncAPIClient, openai._base_client.SyncAPIClient)  # noqa: SLF001  # the choke point
+    for base in bases:
+        _patch(base)
+    # Another instrumentation may have put its own `request` on the leaves, which would pass the base by.
+    for leaf in (openai.AsyncOpenAI, openai.OpenAI):
+        if "request" in vars(leaf):
+            _patch(leaf)
+
+
+def uninstrument() -> None:
+    """Put the SDK back as it was."""
+    while _patched:
+        owner, name, original = _patched.pop()
+        setattr(owner, name, original)
+
+
+def _patch(owner: Any) -> None:
+    original = vars(owner)["request"]
+    _patched.append((owner, "request", original))
+    if owner.__name__.startswith("Async"):
+
+        @wraps(original)
+        async def request(
+            self: Any, cast_to: Any, options: Any, *, stream: bool = False, stream_cls: Any = None
+        ) -> Any:
+            made = Request(original.__get__(self), cast_to, options, stream, stream_cls)
+            return await passing(self, made)
+    else:
+
+        @wraps(original)
+        def request(self: Any, cast_to: Any, options: Any, *, stream: bool = False, stream_cls: Any = None) -> Any:
+            made = Request(original.__get__(self), cast_to, options, stream, stream_cls)
+            return passing_sync(self, made)
+
+    owner.request = request
+
+
+def _openai() -> Any:
+    try:
+        import openai  # noqa: PLC0415  # an extra
+    except ImportError as error:
+        raise ImportError('ttc_openai needs openai >=2,<4: pip install "ttc-middleware[openai]"') from error
+    return openai

@@ -1,0 +1,333 @@
+"""A provider on loopback that counts what it bills: a real HTTP server speaking OpenAI's protocol.
+
+`Provider(script)` asks the script what to answer: a function of the request's body and its number (from 0), returning a
+`Reply`. Usage is deterministic: every word of the prompt and of the answer is a token.
+"""
+
+from __future__ import annotations
+
+import json
+import select
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+@dataclass
+class Reply:
+    """What one request gets."""
+
+    text: str | None = "ok"
+    reasoning: int = 0
+    """Thinking tokens, part of the completion."""
+    delay: float = 0.0
+    """Seconds before the answer; a client that leaves meanwhile is counted as aborted."""
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    error: str = "the provider says no"
+    fault: str | None = None
+    """"html", "empty choices", "no usage", "cut json", "cut stream"."""
+    finish: str = "stop"
+    refusal: str | None = None
+    tool_calls: list[tuple[str, str]] = field(default_factory=list)
+    ignore_n: bool = False
+    """Answer with one choice, whatever was asked."""
+    pause: float = 0.0
+    """Seconds between the chunks of a stream."""
+    usage: dict[str, Any] = field(default_factory=dict)
+    """More fields of the usage, such as a cost."""
+
+
+Script = Callable[[dict[str, Any], int], Reply]
+
+
+@dataclass
+class Billed:
+    """What the provider has charged for."""
+
+    requests: int = 0
+    prompt: int = 0
+    completion: int = 0
+    reasoning: int = 0
+    aborted: int = 0
+    """Requests whose client went away before the answer was complete; not charged."""
+    in_flight: int = 0
+    peak: int = 0
+
+    @property
+    def tokens(self) -> int:
+        return self.prompt + self.completion
+
+
+def words(body: dict[str, Any]) -> int:
+    """The prompt's tokens."""
+    said = body.get("messages", body.get("input", ""))
+    return len(json.dumps(said).split())
+
+
+class Provider:
+    """The server; a context manager."""
+
+    def __init__(self, script: Script | None = None) -> None:
+        self.script: Script = script or (lambda body, number: Reply())
+        self.billed = Billed()
+        self.bodies: list[dict[str, Any]] = []
+        self.headers: list[dict[str, str]] = []
+        self._lock = threading.Lock()
+        provider = self
+
+        class Handler(_Handler):
+            pass
+
+        Handler.provider = provider
+        self._server = _Server(("127.0.0.1", 0), Handler)
+        self.host = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self.url = f"{self.host}/v1"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+
+    def __enter__(self) -> Provider:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def reset(self) -> None:
+        with self._lock:
+            self.billed = Billed()
+            self.bodies.clear()
+            self.headers.clear()
+
+    def started(self, body: dict[str, Any], headers: dict[str, str]) -> int:
+        with self._lock:
+            number = len(self.bodies)
+            self.bodies.append(body)
+            self.headers.append(headers)
+            self.billed.requests += 1
+            self.billed.in_flight += 1
+            self.billed.peak = max(self.billed.peak, self.billed.in_flight)
+        return number
+
+    def ended(self, usage: dict[str, int] | None) -> None:
+        with self._lock:
+            self.billed.in_flight -= 1
+            if usage is None:
+                return
+            self.billed.prompt += usage["prompt"]
+            self.billed.completion += usage["completion"]
+            self.billed.reasoning += usage["reasoning"]
+
+    def aborted(self) -> None:
+        with self._lock:
+            self.billed.aborted += 1
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 512
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Clients that hang up are the tests' business, not the log's."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    provider: Provider
+
+    def log_message(self, *args: Any) -> None:
+        pass
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers.get("content-length", 0))) or b"{}")
+        number = self.provider.started(body, {name.lower(): value for name, value in self.headers.items()})
+        usage: dict[str, int] | None = None
+        try:
+            reply = self.provider.script(body, number)
+            if reply.delay and self._left_within(reply.delay):
+                self.provider.aborted()
+                self.close_connection = True
+                return
+            usage = self._answer(body, reply)
+        except (BrokenPipeError, ConnectionResetError):
+            self.provider.aborted()
+            self.close_connection = True
+        finally:
+            self.provider.ended(usage)
+
+    def _left_within(self, seconds: float) -> bool:
+        """Wait; True if the client hung up meanwhile."""
+        ends = time.monotonic() + seconds
+        while (left := ends - time.monotonic()) > 0:
+            readable, _, _ = select.select([self.connection], [], [], min(left, 0.05))
+            if readable:
+                with suppress(OSError):
+                    if self.connection.recv(1, socket.MSG_PEEK) == b"":
+                        return True
+                    time.sleep(min(left, 0.01))
+        return False
+
+    def _answer(self, body: dict[str, Any], reply: Reply) -> dict[str, int] | None:
+        if reply.status != 200:
+            self._json({"error": {"message": reply.error, "type": "error", "code": None}}, reply.status, reply.headers)
+            return None
+        if reply.fault == "html":
+            self._raw(b"<html><body>Bad gateway</body></html>", "text/html")
+            return None
+        n = 1 if reply.ignore_n else int(body.get("n") or 1)
+        visible = len((reply.text or "").split()) + sum(len(args.split()) + 1 for _, args in reply.tool_calls)
+        usage = {"prompt": words(body), "completion": n * (visible + reply.reasoning), "reasoning": n * reply.reasoning}
+        responses = self.path.endswith("/responses")
+        answer = _response(body, reply, usage) if responses else _completion(body, reply, usage, n)
+        if reply.fault == "cut json":
+            self._raw(json.dumps(answer).encode()[:40], "application/json")
+            return usage
+        if body.get("stream"):
+            return self._stream(_events(answer) if responses else _chunks(answer, body), reply, usage)
+        self._json(answer, 200, reply.headers)
+        return usage
+
+    def _stream(self, events: list[dict[str, Any]], reply: Reply, usage: dict[str, int]) -> dict[str, int]:
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream")
+        self.send_header("connection", "close")
+        self.end_headers()
+        self.close_connection = True
+        if reply.fault == "cut stream":
+            events = events[:2]
+        for event in events:
+            if reply.pause and self._left_within(reply.pause):
+                raise BrokenPipeError
+            kind = f"event: {event['type']}\n" if "type" in event else ""
+            self.wfile.write(f"{kind}data: {json.dumps(event)}\n\n".encode())
+            self.wfile.flush()
+        if reply.fault != "cut stream":
+            self.wfile.write(b"data: [DONE]\n\n")
+        return usage
+
+    def _json(self, answer: dict[str, Any], status: int, headers: dict[str, str]) -> None:
+        self._raw(json.dumps(answer).encode(), "application/json", status, headers)
+
+    def _raw(self, content: bytes, kind: str, status: int = 200, headers: dict[str, str] | None = None) -> None:
+        self.send_response(status)
+        self.send_header("content-type", kind)
+        self.send_header("content-length", str(len(content)))
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(content)
+
+
+def _completion(body: dict[str, Any], reply: Reply, usage: dict[str, int], n: int) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": "assistant", "content": reply.text, "refusal": reply.refusal}
+    if reply.tool_calls:
+        message["tool_calls"] = [
+            {"id": f"call_{place}", "type": "function", "function": {"name": name, "arguments": arguments}}
+            for place, (name, arguments) in enumerate(reply.tool_calls)
+        ]
+    finish = "tool_calls" if reply.tool_calls else reply.finish
+    choices = [{"index": place, "message": message, "finish_reason": finish} for place in range(n)]
+    answer = {
+        "id": f"chatcmpl-{time.monotonic_ns()}",
+        "object": "chat.completion",
+        "created": 0,
+        "model": body.get("model", "mock"),
+        "choices": [] if reply.fault == "empty choices" else choices,
+        "usage": {
+            "prompt_tokens": usage["prompt"],
+            "completion_tokens": usage["completion"],
+            "total_tokens": usage["prompt"] + usage["completion"],
+            "completion_tokens_details": {"reasoning_tokens": usage["reasoning"]},
+            "prompt_tokens_details": {"cached_tokens": 0},
+            **reply.usage,
+        },
+    }
+    if reply.fault == "no usage":
+        del answer["usage"]
+    return answer
+
+
+def _chunks(answer: dict[str, Any], body: dict[str, Any]) -> list[dict[str, Any]]:
+    base = {**{key: answer[key] for key in ("id", "created", "model")}, "object": "chat.completion.chunk"}
+    chunks: list[dict[str, Any]] = []
+    for choice in answer["choices"]:
+        message, place = choice["message"], choice["index"]
+
+        def chunk(delta: dict[str, Any], finish: str | None = None, place: int = place) -> dict[str, Any]:
+            return {**base, "choices": [{"index": place, "delta": delta, "finish_reason": finish}]}
+
+        chunks.append(chunk({"role": "assistant", "content": ""}))
+        chunks += [chunk({"content": word}) for word in _pieces(message["content"] or "")]
+        for position, call in enumerate(message.get("tool_calls", [])):
+            chunks.append(chunk({"tool_calls": [{**call, "index": position}]}))
+        chunks.append(chunk({}, choice["finish_reason"]))
+    if (body.get("stream_options") or {}).get("include_usage") and "usage" in answer:
+        chunks.append({**base, "choices": [], "usage": answer["usage"]})
+    return chunks
+
+
+def _pieces(text: str) -> list[str]:
+    return [word if place == 0 else f" {word}" for place, word in enumerate(text.split(" "))] if text else []
+
+
+def _response(body: dict[str, Any], reply: Reply, usage: dict[str, int]) -> dict[str, Any]:
+    content: list[dict[str, Any]] = [{"type": "output_text", "text": reply.text or "", "annotations": []}]
+    if reply.refusal:
+        content = [{"type": "refusal", "refusal": reply.refusal}]
+    output: list[dict[str, Any]] = [
+        {"id": "msg_1", "type": "message", "role": "assistant", "status": "completed", "content": content}
+    ]
+    output += [
+        {
+            "id": f"fc_{place}", "type": "function_call", "call_id": f"call_{place}", "name": name,
+            "arguments": arguments, "status": "completed",
+        }
+        for place, (name, arguments) in enumerate(reply.tool_calls)
+    ]  # fmt: skip
+    cut = reply.finish == "length"
+    return {
+        "id": f"resp_{time.monotonic_ns()}",
+        "object": "response",
+        "created_at": 0,
+        "model": body.get("model", "mock"),
+        "status": "incomplete" if cut else "completed",
+        "incomplete_details": {"reason": "max_output_tokens"} if cut else None,
+        "output": output,
+        "parallel_tool_calls": True,
+        "tool_choice": "auto",
+        "tools": [],
+        "usage": None
+        if reply.fault == "no usage"
+        else {
+            "input_tokens": usage["prompt"],
+            "output_tokens": usage["completion"],
+            "total_tokens": usage["prompt"] + usage["completion"],
+            "output_tokens_details": {"reasoning_tokens": usage["reasoning"]},
+            "input_tokens_details": {"cached_tokens": 0},
+        },
+    }
+
+
+def _events(answer: dict[str, Any]) -> list[dict[str, Any]]:
+    started = {**answer, "status": "in_progress", "output": [], "usage": None}
+    item = answer["output"][0]
+    part = item["content"][0]
+    text = part.get("text", "")
+    place = {"output_index": 0, "content_index": 0, "item_id": "msg_1"}
+    events: list[dict[str, Any]] = [
+        {"type": "response.created", "response": started},
+        {"type": "response.output_item.added", "output_index": 0, "item": {**item, "content": []}},
+        {"type": "response.content_part.added", **place, "part": {**part, "text": ""}},
+        *({"type": "response.output_text.delta", **place, "delta": piece, "logprobs": []} for piece in _pieces(text)),
+        {"type": "response.output_text.done", **place, "text": text, "logprobs": []},
+        {"type": "response.content_part.done", **place, "part": part},
+        {"type": "response.output_item.done", "output_index": 0, "item": item},
+        {"type": f"response.{answer['status']}", "response": answer},
+    ]
+    return [{**event, "sequence_number": number} for number, event in enumerate(events)]

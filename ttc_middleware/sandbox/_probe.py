@@ -1,0 +1,49 @@
+"""The self-test of a sandbox: a program that tries to get out."""
+
+from __future__ import annotations
+
+from .._errors import SandboxFailed
+from ._base import GuestFailed, Limits, Probe, Returned, Sandbox
+
+_PROGRAM = """
+import os, _socket
+
+def attempts():
+    tried = {
+        "read a file": lambda: open("/etc/passwd").close(),
+        "see other processes": lambda: os.listdir("/proc"),
+        "write outside its folder": lambda: os.close(os.open(os.__file__, os.O_WRONLY)),
+        "change a file's mode": lambda: os.chmod(os.__file__, os.stat(os.__file__).st_mode),
+        "open a socket": lambda: _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM).close(),
+        "signal another process": lambda: os.kill(os.getppid(), 0),
+        "start a process": lambda: os.fork() or os._exit(0),
+        "run a program": lambda: os.execv("/bin/true", ["true"]),
+    }
+    done = []
+    for name, attempt in tried.items():
+        try:
+            attempt()
+        except OSError:
+            continue
+        done.append(name)
+    return done
+"""
+_LIMITS = Limits(wall_s=10, cpu_s=5)
+
+
+async def probe(sandbox: Sandbox, *, isolates: bool = True) -> Probe:
+    """Run a program that tries to read, write, talk, signal and multiply, where a sandbox should forbid it."""
+    try:
+        session = await sandbox.start(_LIMITS)
+    except SandboxFailed as error:
+        return Probe(works=False, reason=str(error))
+    try:
+        await session.load(_PROGRAM if isolates else "attempts = list")
+        reply = await session.call("attempts", (), {})
+    except (SandboxFailed, GuestFailed) as error:
+        return Probe(works=False, reason=str(error))
+    finally:
+        await session.kill()
+    if not isinstance(reply, Returned):
+        return Probe(works=False, reason=f"the self-test broke: {reply}")
+    return Probe(works=not reply.value, reason=f"code inside could {', '.join(map(str, reply.value))}" if reply.value else "")

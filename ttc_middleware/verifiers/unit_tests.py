@@ -1,0 +1,208 @@
+"""Unit tests as the verifier of code that a model wrote."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from .._types import Verdict
+from ..sandbox import Choice, GuestFailed, Limits, Raised, Reply, Returned, Sandbox, Session, Unfit, select, valid
+from ..sandbox._slots import slot
+from ._cases import CANDIDATE, Case, Example, Lines, called, outcome, parse
+from ._code import extract_code
+
+_LONGEST = 1 << 20
+_FEEDBACK = 400
+
+
+@dataclass(frozen=True)
+class UnitTests:
+    """Accepts code that passes every test; the score is the share of tests that it passes.
+
+    The code runs in a sandbox, the expected values never enter it, and the comparison is made here: nothing that the
+    code prints, patches, raises or returns makes a wrong answer look right. It may use Python's standard library.
+
+    A test is `(args, expected)`: `args` is a tuple, or the only argument itself where that is no tuple; `expected` is
+    compared by `==`, or is an exception class of `builtins` that the call has to raise. Or a test is a string of
+    `assert` lines that call the function by its name, or as `candidate`; `raises(ValueError)` is a context manager at
+    hand. These run in a second sandbox. Only plain data crosses (None, bool, numbers, str, bytes, list, tuple, set,
+    dict; subclasses are flattened to these), and by value: what counts is what a function returns, not what it does
+    to its arguments. The feedback names the first failure with input, expected and got, at most 400 characters.
+
+    Code that uses up its CPU seconds or sleeps is rejected. Where the clock runs out while the code still wants to
+    run, the machine was too busy, and that is no verdict: `SandboxFailed`.
+
+    Args:
+        tests: the tests, or a function of the call's arguments, by name, that returns them.
+        entry: the function's name, or `Class.method` of a class made without arguments. None: the name that the
+            `assert` lines use; without such, the last function that the code defines at its top level (`main` and
+            names that start with `_` or `test` only if there is no other).
+        sandbox: "auto" (the strongest that works here), "bubblewrap", "landlock", "unsafe", or a `Sandbox`.
+        limits: for all tests of one answer together.
+        tolerance: by how much floats may differ, absolutely or relatively; 0 compares exactly. Not within sets.
+        extract: from the output to the code.
+
+    Raises:
+        ValueError: no tests, a test that is no Python or calls nothing, a tolerance below 0, an unknown sandbox.
+        TypeError: a test is neither a pair nor a string, its arguments are not plain data, or the function of the
+            arguments is async or has positional-only parameters.
+    """
+
+    tests: Sequence[Case] | Callable[..., Sequence[Case]] = field(repr=False)
+    entry: str | None = field(default=None, kw_only=True)
+    sandbox: Choice = field(default="auto", kw_only=True)
+    limits: Limits = field(default=Limits(), kw_only=True)  # noqa: RUF009  # frozen
+    tolerance: float = field(default=0.0, kw_only=True)
+    extract: Callable[[Any], str] = field(default=extract_code, kw_only=True, repr=False)
+
+    def __post_init__(self) -> None:
+        valid(self.sandbox)
+        if not 0 <= self.tolerance < 1:
+            raise ValueError(f"tolerance is at least 0 and below 1, not {self.tolerance!r}")
+        if self.entry is not None and not all(part.isidentifier() for part in self.entry.split(".")):
+            raise ValueError(f"entry is a function's name or Class.method, not {self.entry!r}")
+        if not callable(self.tests):
+            parse(self.tests, self.entry)
+        elif inspect.iscoroutinefunction(self.tests):
+            raise TypeError("tests is a plain function of the call's arguments, not an async one")
+        elif any(each.kind is each.POSITIONAL_ONLY for each in self._asked()):
+            raise TypeError("tests gets the call's arguments by name: no parameter of it can be positional-only")
+
+    @property
+    def parameters(self) -> frozenset[str]:
+        """The arguments of the call that `tests` cannot do without."""
+        named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+        return frozenset(each.name for each in self._asked() if each.kind in named and each.default is each.empty)
+
+    async def check(self, output: Any, *, arguments: Mapping[str, Any] | None = None) -> Verdict:
+        """Run the tests on the code in an output.
+
+        Args:
+            output: the model's text, or whatever `extract` takes.
+            arguments: the call's, for a function of them.
+
+        Raises:
+            SandboxUnavailable: no isolating sandbox works here.
+            SandboxFailed: the sandbox broke, which says nothing about the code.
+            TypeError: the output is no text, or a test's arguments are no plain data.
+            ValueError: the tests are empty or broken.
+        """
+        cases = parse(self._tests(arguments or {}), self.entry)
+        source = self.extract(output)
+        if len(source) > _LONGEST:
+            return Verdict(0.0, f"the code is {len(source):,} characters long, where {_LONGEST:,} are allowed")
+        async with slot():
+            sandbox = await select(self.sandbox)
+            passed, failure = await _Run(cases, sandbox, self.limits, self.tolerance).judge(source, self.entry)
+        feedback = None if failure is None else _bounded(f"{passed} of {len(cases)} tests passed. {failure}")
+        return Verdict(passed / len(cases), feedback, trust="weak" if sandbox.trust == "none" else "strong")
+
+    def _asked(self) -> list[inspect.Parameter]:
+        return list(inspect.signature(self.tests).parameters.values()) if callable(self.tests) else []
+
+    def _tests(self, arguments: Mapping[str, Any]) -> Sequence[Case]:
+        if not callable(self.tests):
+            return self.tests
+        everything = any(each.kind is each.VAR_KEYWORD for each in self._asked())
+        names = {each.name for each in self._asked()}
+        return self.tests(**{name: value for name, value in arguments.items() if everything or name in names})
+
+
+@dataclass
+class _Run:
+    """One answer under test."""
+
+    cases: Sequence[Example | Lines]
+    sandbox: Sandbox
+    limits: Limits
+    tolerance: float
+
+    async def judge(self, source: str, entry: str | None) -> tuple[int, str | None]:
+        """How many tests pass, and the first failure in words."""
+        passed = 0
+        first: str | None = None
+        async with AsyncExitStack() as sessions:
+            code = await sessions.enter_async_context(_session(self.sandbox, self.limits))
+            try:
+                loaded = await code.load(source)
+            except GuestFailed as error:
+                return 0, f"The code, when loaded, {error}"
+            if not isinstance(loaded, Returned):
+                return 0, f"The code does not load: {_why(loaded)}"
+            entry = entry or self._named() or _last(loaded.value)
+            tester: Session | None = None
+            for case in self.cases:
+                failure: str | None
+                try:
+                    if isinstance(case, Example):
+                        if entry is None:
+                            return 0, "The code defines no function"
+                        failure = case.judge(entry, await code.call(entry, case.args, {}), self.tolerance)
+                    else:
+                        tester = tester or await sessions.enter_async_context(_session(self.sandbox, self.limits))
+                        failure = await _relayed(case, entry, tester, code)
+                except GuestFailed as error:
+                    what = called(entry or "", case.args, {}) if isinstance(case, Example) else case.source
+                    return passed, first or f"{what}: the code {error}"
+                passed += failure is None
+                first = first or failure
+        return passed, first
+
+    def _named(self) -> str | None:
+        """The one function that the test lines call by its name."""
+        names = {name for case in self.cases if isinstance(case, Lines) for name in case.names if name != CANDIDATE}
+        return names.pop() if len(names) == 1 else None
+
+
+async def _relayed(case: Lines, entry: str | None, tester: Session, code: Session) -> str | None:
+    """Run test lines in a second sandbox; each call goes through here to the code's, and its result back."""
+    last = ""
+    unfit: str | None = None
+
+    async def call(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Reply:
+        nonlocal last, unfit
+        if name not in case.names:
+            raise GuestFailed("spoke nonsense: a call that the test does not make")
+        target = entry if name == CANDIDATE else name
+        reply = await code.call(target, args, kwargs) if target else Raised("NameError", "the code defines no function")
+        last = outcome(name, args, kwargs, reply)
+        if isinstance(reply, Unfit):
+            unfit = unfit or last
+        return reply
+
+    reply = await tester.check(case.source, sorted(case.names), call)
+    if not last:
+        raise ValueError(f"a test calls nothing of the code ({_why(reply)}): {case.source!r:.200}")
+    if unfit:
+        return unfit  # whatever the test made of it
+    return None if isinstance(reply, Returned) else f"{case.source} failed ({_why(reply)}): {last}"
+
+
+@asynccontextmanager
+async def _session(sandbox: Sandbox, limits: Limits) -> AsyncIterator[Session]:
+    session = await sandbox.start(limits)
+    try:
+        yield session
+    finally:
+        await session.kill()
+
+
+def _last(functions: Any) -> str | None:
+    """The function that code is about, by convention the last that it defines."""
+    names = [name for name in functions if isinstance(name, str) and name.isidentifier()]
+    public = [name for name in names if name != "main" and not name.startswith(("_", "test"))]
+    return next(reversed(public or names), None)
+
+
+def _why(reply: Reply) -> str:
+    if isinstance(reply, Raised):
+        return f"{reply.type}: {reply.message}" if reply.message else reply.type
+    return "it passed" if isinstance(reply, Returned) else reply.reason
+
+
+def _bounded(text: str) -> str:
+    line = "".join(each if each.isprintable() else " " for each in text)
+    return line if len(line) <= _FEEDBACK else f"{line[: _FEEDBACK - 1]}…"
