@@ -1,0 +1,42 @@
+"""Structured output: samples that do not fit the schema are rejected, and Refine shows the model why."""
+
+import anyio
+import openai
+from pydantic import BaseModel, Field
+
+import ttc_local
+import ttc_middleware as ttc
+
+
+class Person(BaseModel):
+    name: str
+    age: int = Field(ge=0, le=130)
+
+
+TEXT = "Our neighbour Maria, who is 34 years old, moved here from Lisbon."
+
+
+async def main() -> None:
+    server = await anyio.to_thread.run_sync(ttc_local.serve)
+    with server:
+        client = openai.AsyncOpenAI(base_url=server.base_url, api_key="none")
+
+        # The function parses its own answer. Schema knows that a ValidationError means: this answer is wrong.
+        @ttc.verifiable(ttc.verifiers.Schema(Person))
+        async def extract(text: str) -> Person:
+            reply = await client.chat.completions.create(
+                model=server.model,
+                messages=[{"role": "user", "content": f'{text}\n\nReply with JSON only: {{"name": "...", "age": 0}}'}],
+                max_tokens=60,
+            )
+            return Person.model_validate_json(reply.choices[0].message.content or "")
+
+        with ttc.policy(ttc.BestOfN(8), budget=ttc.Budget(tokens=20_000)):
+            print(await extract(TEXT))
+        with ttc.policy(ttc.Refine(rounds=4)):
+            result = await extract.run(TEXT)
+        print(result)
+
+
+if __name__ == "__main__":
+    anyio.run(main)

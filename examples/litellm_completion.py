@@ -1,0 +1,29 @@
+"""Any provider that LiteLLM reaches: the call inside stays what it is."""
+
+import anyio
+import litellm
+
+import ttc_local
+import ttc_middleware as ttc
+
+
+@ttc.scale(ttc.SelfConsistency(9), budget=ttc.Budget(tokens=20_000))
+async def add(model: str, url: str, a: int, b: int) -> str:
+    reply = await litellm.acompletion(
+        model=model,
+        api_base=url,
+        api_key="none",
+        messages=[{"role": "user", "content": f"What is {a} + {b}? End with: The answer is <number>."}],
+        max_tokens=40,
+    )
+    return reply.choices[0].message.content
+
+
+async def main() -> None:
+    server = await anyio.to_thread.run_sync(ttc_local.serve)
+    with server:
+        print(await add.run(f"openai/{server.model}", server.base_url, 2, 3))
+
+
+if __name__ == "__main__":
+    anyio.run(main)
