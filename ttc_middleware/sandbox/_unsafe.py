@@ -7,7 +7,8 @@ import tempfile
 from dataclasses import dataclass
 from typing import Literal
 
-from .._errors import SandboxFailed
+from ttc_middleware._errors import SandboxFailed
+
 from ._base import Limits, Probe, Session
 from ._probe import probe
 from ._process import Plan, start
@@ -38,5 +39,5 @@ class Unsafe:
         if os.name != "posix":
             raise SandboxFailed("code runs in a child process only on Linux, macOS and other POSIX systems")
         folder = tempfile.mkdtemp(prefix="ttc-")
-        setup = {"folder": folder, "limits": limits_inside(limits, alone=False), "filter": None}
-        return await start(Plan(command(), setup, limits, folder=folder, flat=False, kill_means_us=False))
+        setup = {"guard": False, "folder": folder, "limits": limits_inside(limits, alone=False), "lock": None}
+        return await start(Plan(command(), setup, limits, folder=folder, kill_means_us=False))

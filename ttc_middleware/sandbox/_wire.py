@@ -6,18 +6,24 @@ before it is read, parsed without hooks that run code, and rebuilt as exact buil
     null true false 1 2.5 "text"      themselves (ints below 2**63, finite floats)
     ["i", "-1f…"] ["f", "nan"]        big ints in hex (decimal takes quadratic time), floats that JSON lacks
     ["c", re, im] ["b", "6869"]       complex, bytes in hex
+    ["u", "eda080"]                   text with surrogates, as UTF-8 in hex
     ["l", …] ["t", …] ["s", …] ["z", …] ["d", key, value, …]    list, tuple, set, frozenset, dict
+
+A frame is four bytes of length and an array: the id of the request that it answers, a word, and what the word needs.
 """
 
 from __future__ import annotations
 
 import json
 import marshal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NoReturn, cast
 
+from ._base import Raised, Reply, Returned, Unfit
+
 DEPTH = 64
-"""How deep a value may nest."""
+"""How deep containers may nest."""
 
 _SCALARS = frozenset({type(None), bool, int, float, str})
 _COLLISIONS = 16  # more equal hashes than that in one set happen only on purpose, and take quadratic time
@@ -27,10 +33,31 @@ class BadFrame(Exception):
     """Raised when bytes from the guest are not what the protocol says."""
 
 
-def pack(message: Sequence[Any]) -> bytes:
+@dataclass(frozen=True)
+class Relay:
+    """A test asks for a call of the code."""
+
+    name: str
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+
+# To the guest
+
+
+def pack(message: Any) -> bytes:
     """A frame for the guest: the length in four bytes, and marshal."""
     body = marshal.dumps(message)
     return len(body).to_bytes(4, "big") + body
+
+
+def answer(said: Reply) -> tuple[Any, ...]:
+    """What a test is told of a call."""
+    if isinstance(said, Returned):
+        return ("returned", said.value)
+    if isinstance(said, Raised):
+        return ("raised", said.type, said.message)
+    return ("raised", "TypeError", said.reason)
 
 
 def plain(value: Any, depth: int = 0) -> None:
@@ -42,32 +69,59 @@ def plain(value: Any, depth: int = 0) -> None:
     kind = cast("type[object]", type(value))
     if kind in _SCALARS or kind in (complex, bytes):
         return
+    if kind not in (list, tuple, set, frozenset, dict):
+        raise TypeError(f"{value!r:.100} is a {kind.__qualname__}, not plain data (None, bool, int, float, str, …)")
     if depth >= DEPTH:
         raise TypeError(f"plain data nests at most {DEPTH} deep")
+    for item in value:
+        plain(item, depth + 1)
     if kind is dict:
-        for key, item in value.items():
-            plain(key, depth + 1)
+        for item in value.values():
             plain(item, depth + 1)
-    elif kind in (list, tuple, set, frozenset):
-        for item in value:
-            plain(item, depth + 1)
-    else:
-        raise TypeError(f"{value!r:.100} is a {kind.__qualname__}, not plain data (None, bool, int, float, str, …)")
+
+
+# From the guest
+
+
+def reply(ident: int, body: bytes) -> Reply | Relay:
+    """What a frame says in answer to the request `ident`.
+
+    Raises:
+        BadFrame: nothing that the protocol knows, or it answers another request.
+    """
+    parts = unpack(body)
+    if parts[:1] != [ident]:
+        raise BadFrame("an answer to another question")
+    match parts[1:]:
+        case ["returned", value]:
+            return Returned(rebuild(value))
+        case ["raised", str(kind), str(message)]:
+            return Raised(kind, message)
+        case ["unfit", str(reason)]:
+            return Unfit(reason)
+        case ["call", str(name), arguments, named]:
+            args: Any = rebuild(arguments)
+            kwargs: Any = rebuild(named)
+            if _is(args, tuple) and _is(kwargs, dict) and all(_is(key, str) for key in kwargs):
+                return Relay(name, args, kwargs)
+        case _:
+            pass
+    raise BadFrame("an answer of no known kind")
 
 
 def unpack(body: bytes) -> list[Any]:
-    """The parts of a frame from the guest, its values not yet rebuilt.
+    """The parts of a frame, its values not yet rebuilt.
 
     Raises:
         BadFrame: it is not a JSON array.
     """
     try:
-        tree = json.loads(body.decode("ascii"), parse_int=_int, parse_float=_float, parse_constant=_refuse)
+        tree: list[Any] = json.loads(body.decode("ascii"), parse_int=_int, parse_float=_float, parse_constant=_refuse)
     except (ValueError, RecursionError, MemoryError) as error:
         raise BadFrame(f"{type(error).__name__} in a frame") from None
-    if type(tree) is not list:
+    if not _is(tree, list):
         raise BadFrame("a frame that is no array")
-    return cast("list[Any]", tree)
+    return tree
 
 
 def rebuild(tree: Any, depth: int = 0) -> Any:
@@ -78,17 +132,20 @@ def rebuild(tree: Any, depth: int = 0) -> Any:
     """
     if type(tree) in _SCALARS:
         return tree
-    if depth >= DEPTH or type(tree) is not list or not tree or type(tree[0]) is not str:
+    if depth >= DEPTH or not _is(tree, list) or not tree or not _is(tree[0], str):
         raise BadFrame("a value that is no value")
-    tag, *items = cast("list[Any]", tree)
-    if tag in _CONTAINERS:
-        return _CONTAINERS[tag]([rebuild(item, depth + 1) for item in items])
-    if tag in _ATOMS:
-        try:
-            return _ATOMS[tag](*items)
-        except (TypeError, ValueError):
-            pass
-    raise BadFrame(f"a malformed value of kind {tag!r:.20}")
+    parts: list[Any] = tree[1:]
+    tag: str = tree[0]
+    try:
+        if tag in _CONTAINERS:
+            return _CONTAINERS[tag]([part if type(part) in _SCALARS else rebuild(part, depth + 1) for part in parts])
+        return _ATOMS[tag](*parts)
+    except (TypeError, ValueError, KeyError):
+        raise BadFrame(f"a malformed value of kind {tag!r:.20}") from None
+
+
+def _is(value: object, kind: type[object]) -> bool:
+    return type(value) is kind
 
 
 def _int(digits: str) -> int:
@@ -103,14 +160,6 @@ def _refuse(token: str) -> NoReturn:
     raise ValueError(f"{token:.20} does not belong into a frame")
 
 
-def _big(digits: str) -> int:
-    return int(digits, 16)
-
-
-def _odd(name: str) -> float:
-    return {"nan": float("nan"), "inf": float("inf"), "-inf": float("-inf")}[name]
-
-
 def _complex(real: Any, imag: Any) -> complex:
     parts = rebuild(real), rebuild(imag)
     if any(type(part) is not float for part in parts):
@@ -118,31 +167,40 @@ def _complex(real: Any, imag: Any) -> complex:
     return complex(*parts)
 
 
-def _set(items: list[Any]) -> set[Any]:
-    return set(_hashable(items))
+def _big(digits: str) -> int:
+    return int(digits, 16)
 
 
-def _frozenset(items: list[Any]) -> frozenset[Any]:
-    return frozenset(_hashable(items))
+def _text(digits: str) -> str:
+    return bytes.fromhex(digits).decode("utf-8", "surrogatepass")
+
+
+def _odd(name: str) -> float:
+    return {"nan": float("nan"), "inf": float("inf"), "-inf": float("-inf")}[name]
 
 
 def _dict(items: list[Any]) -> dict[Any, Any]:
-    if len(items) % 2:
-        raise BadFrame("a dict with a key too many")
     return dict(zip(_hashable(items[::2]), items[1::2], strict=True))
 
 
 def _hashable(items: list[Any]) -> list[Any]:
-    try:
-        hashes = sorted(map(hash, items))
-    except TypeError:
-        raise BadFrame("a set or a key of what cannot be hashed") from None
-    if any(low == high for low, high in zip(hashes, hashes[_COLLISIONS:], strict=False)):
+    hashes = sorted(map(hash, items))
+    if any(low == high for low, high in zip(hashes, hashes[_COLLISIONS:])):  # noqa: B905  # the second is shorter
         raise BadFrame("a set or dict made to collide")
     return items
 
 
 _CONTAINERS: dict[str, Callable[[list[Any]], Any]] = {
-    "l": list, "t": tuple, "s": _set, "z": _frozenset, "d": _dict,
-}  # fmt: skip
-_ATOMS: dict[str, Callable[..., Any]] = {"i": _big, "f": _odd, "c": _complex, "b": bytes.fromhex}
+    "l": list,
+    "t": tuple,
+    "s": lambda items: set(_hashable(items)),
+    "z": lambda items: frozenset(_hashable(items)),
+    "d": _dict,
+}
+_ATOMS: dict[str, Callable[..., Any]] = {
+    "i": _big,
+    "f": _odd,
+    "c": _complex,
+    "b": bytes.fromhex,
+    "u": _text,
+}

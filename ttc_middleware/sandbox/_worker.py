@@ -5,6 +5,9 @@ every import costs each candidate milliseconds: no `json`, `re`, `enum`, and `ct
 says is never believed: the program shares its memory. So nothing here guards the verdict; it only serves honest code.
 """
 
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
+# Values of any type are its business.
+
 from __future__ import annotations
 
 import builtins
@@ -31,16 +34,19 @@ class Misfit(Exception):
     """Raised when a result is not plain data."""
 
 
-# The door. Everything below this line up to `serve` runs before any foreign code.
+# The door: what runs before any foreign code
 
 
 def main() -> None:
     """Lock the process in as the first frame says, then answer."""
-    setup = receive(0)
+    setup: Any = receive(0)
+    if setup["guard"]:
+        guard()
     if setup["folder"]:
         os.chdir(setup["folder"])
     limit(setup["limits"])
-    confine(setup)
+    if setup["lock"]:
+        lock(setup["lock"])
     channel = os.dup(0)
     nowhere = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):
@@ -48,6 +54,17 @@ def main() -> None:
     os.close(nowhere)
     send(channel, 0, "returned", "null")
     serve(channel, setup["result"])
+
+
+def guard() -> None:
+    """Go on in a child. This process stays what the launcher started, the first of its namespace: it dies with the
+    launcher, which may not signal another user's process, and the namespace dies with it.
+    """  # noqa: D205
+    child = os.fork()
+    if child:
+        os.closerange(0, 64)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        os._exit(code if code >= 0 else 128 - code)
 
 
 def limit(limits: dict[str, int]) -> None:
@@ -58,76 +75,72 @@ def limit(limits: dict[str, int]) -> None:
         which = getattr(resource, f"RLIMIT_{name}", None)
         if which is not None:
             ceiling = resource.getrlimit(which)[1]
-            value = value if ceiling == resource.RLIM_INFINITY else min(value, ceiling)
-            resource.setrlimit(which, (value, value))
+            least = value if ceiling == resource.RLIM_INFINITY else min(value, ceiling)
+            resource.setrlimit(which, (least, least))
 
 
-def confine(setup: dict[str, Any]) -> None:
+def lock(setup: Any) -> None:  # noqa: C901  # one step after the other
     """Become somebody else, then give up files (Landlock) and system calls (seccomp), in the order that still can."""
-    if setup["filter"] is None:
-        return
     import ctypes  # noqa: PLC0415  # 5 ms, and not for those who lock nothing
 
     libc = ctypes.CDLL(None, use_errno=True)
 
-    def must(done: int, what: str) -> int:
-        if done < 0:
-            raise OSError(ctypes.get_errno(), f"{what}: {os.strerror(ctypes.get_errno())}")
-        return done
-
-    def control(option: int, *arguments: Any) -> None:
-        padded = [ctypes.c_ulong(each) for each in (*arguments, 0, 0, 0, 0)[:4]]
-        must(libc.prctl(option, *padded), f"prctl({option})")
-
     def system(number: int, *arguments: Any) -> int:
-        return must(libc.syscall(ctypes.c_long(number), *arguments), f"system call {number}")
+        result: int = libc.syscall(ctypes.c_long(number), *arguments)
+        if result < 0:
+            raise OSError(ctypes.get_errno(), f"system call {number}: {os.strerror(ctypes.get_errno())}")
+        return result
 
-    if setup["user"] is not None:
-        reading = setup["keep_reading"]
-        control(8, 1 if reading else 0)  # PR_SET_KEEPCAPS
+    def control(option: int, *arguments: int) -> None:
+        padded = [ctypes.c_ulong(each) for each in (*arguments, 0, 0, 0, 0)[:4]]
+        system(setup["prctl"], ctypes.c_ulong(option), *padded)
+
+    def become(user: int) -> None:
+        control(8, int(setup["keep_reading"]))  # PR_SET_KEEPCAPS
         os.setgroups([])
-        os.setresgid(setup["user"], setup["user"], setup["user"])
-        os.setresuid(setup["user"], setup["user"], setup["user"])
-        if reading:  # CAP_DAC_READ_SEARCH alone, for an interpreter in a folder that is private to root
+        os.setresgid(user, user, user)
+        os.setresuid(user, user, user)
+        if setup["keep_reading"]:  # CAP_DAC_READ_SEARCH alone, for an interpreter in a folder that is root's own
             system(setup["capset"], (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)(4, 4, 0, 0, 0, 0))
-    if setup["parent"]:
-        control(1, 9)  # PR_SET_PDEATHSIG: the host's end is ours
-        if os.getppid() != setup["parent"]:
-            os._exit(1)
-    control(38, 1)  # PR_SET_NO_NEW_PRIVS
-    if setup["landlock"] is not None:
-        attributes, rules = setup["landlock"]
+
+    def give_up_files(attributes: bytes, rules: list[tuple[str, int]]) -> None:
         ruleset = system(444, ctypes.c_char_p(attributes), ctypes.c_size_t(len(attributes)), ctypes.c_uint32(0))
         for path, access in rules:
-            try:
-                place = os.open(path, os.O_PATH | os.O_CLOEXEC)
-            except OSError:
-                continue  # gone since it was listed
+            place = os.open(path, os.O_PATH | os.O_CLOEXEC)
             rule = access.to_bytes(8, "little") + place.to_bytes(4, "little")  # struct landlock_path_beneath_attr
             system(445, ctypes.c_int(ruleset), ctypes.c_int(1), ctypes.c_char_p(rule), ctypes.c_uint32(0))
             os.close(place)
         system(446, ctypes.c_int(ruleset), ctypes.c_uint32(0))
         os.close(ruleset)
-    code = ctypes.create_string_buffer(setup["filter"], len(setup["filter"]))
+
+    if setup["user"] is not None:
+        become(setup["user"])
+    control(1, 9)  # PR_SET_PDEATHSIG, which a change of user clears: the host's end is ours
+    if os.getppid() != setup["parent"]:
+        raise ProcessLookupError("the host is gone")
+    control(38, 1)  # PR_SET_NO_NEW_PRIVS
+    if setup["landlock"] is not None:
+        give_up_files(*setup["landlock"])
+    program = setup["filter"].replace(setup["self"], os.getpid().to_bytes(4, "little"))
+    code = ctypes.create_string_buffer(program, len(program))
     fprog = (ctypes.c_size_t * 2)(len(code) // 8, ctypes.addressof(code))  # struct sock_fprog
     control(22, 2, ctypes.addressof(fprog))  # PR_SET_SECCOMP, SECCOMP_MODE_FILTER
 
 
-# The frames: four bytes of length; marshal from the host, JSON to it.
+# The frames: four bytes of length; marshal from the host, JSON to it
 
 
 def receive(channel: int) -> Any:
     """The next frame; the process ends where the channel does."""
 
     def exactly(count: int) -> bytes:
-        parts = []
-        while count:
-            part = os.read(channel, min(count, 1 << 20))
+        data = b""
+        while len(data) < count:
+            part = os.read(channel, count - len(data))
             if not part:
                 os._exit(0)
-            parts.append(part)
-            count -= len(part)
-        return b"".join(parts)
+            data += part
+        return data
 
     return marshal.loads(exactly(int.from_bytes(exactly(4), "big")))  # noqa: S302  # the host wrote it
 
@@ -140,76 +153,90 @@ def send(channel: int, ident: int, kind: str, *parts: str) -> None:
         frame = frame[os.write(channel, frame) :]
 
 
-def encode(value: Any, depth: int = 0) -> str:
+def encode(value: Any, depth: int = 0) -> str:  # noqa: C901  # one kind after the other
     """A value as JSON, flattened to exact builtins by the base classes' own methods, whatever a subclass overrides."""
-    kind = type(value)
+    bases = type(value).__mro__
     if value is None:
         return "null"
-    if kind is bool:
+    if bool in bases:
         return "true" if value else "false"
-    bases = kind.__mro__
     if int in bases:
-        value = int.__pos__(value)
-        return int.__repr__(value) if -(1 << 63) <= value < 1 << 63 else f'["i","{value:x}"]'
+        whole = int.__pos__(value)
+        return int.__repr__(whole) if -(1 << 63) <= whole < 1 << 63 else f'["i","{whole:x}"]'
     if float in bases:
-        text = float.__repr__(value)
-        return f'["f","{text}"]' if text[-1] in "nf" else text
+        digits = float.__repr__(value)
+        return f'["f","{digits}"]' if digits[-1] in "nf" else digits
     if str in bases:
-        return quote(str.__str__(value))
+        return text(str.__str__(value))
     if complex in bases:
-        value = complex.__pos__(value)
-        return f'["c",{encode(value.real)},{encode(value.imag)}]'
-    if bytes in bases or bytearray in bases:
-        return f'["b","{(bytes if bytes in bases else bytearray).hex(value)}"]'
+        number = complex.__pos__(value)
+        return f'["c",{encode(number.real)},{encode(number.imag)}]'
+    if bytes in bases:
+        return f'["b","{bytes.hex(value)}"]'
+    if bytearray in bases:
+        return f'["b","{bytearray.hex(value)}"]'
     if depth >= DEPTH:
         raise Misfit(f"something nested more than {DEPTH} deep")
-    depth += 1
     if dict in bases:
-        items = [each for item in dict.items(value) for each in item]
-        return _join("d", items, depth)
-    for tag, base in (("l", list), ("t", tuple), ("s", set), ("z", frozenset)):
+        pairs: Any = dict.items(value)
+        return _join("d", [each for pair in pairs for each in pair], depth)
+    kinds: Any = (("l", list), ("t", tuple), ("s", set), ("z", frozenset))
+    for tag, base in kinds:
         if base in bases:
             return _join(tag, base.__iter__(value), depth)
-    raise Misfit(f"a {kind.__name__}, which is not plain data")
+    raise Misfit(f"a {type(value).__name__}, which is not plain data")
 
 
 def _join(tag: str, items: Any, depth: int) -> str:
-    return ",".join([f'["{tag}"', *[encode(item, depth) for item in items]]) + "]"
+    return ",".join([f'["{tag}"', *[encode(item, depth + 1) for item in items]]) + "]"
 
 
-# The service. From here on foreign code has been running, and nothing is certain.
+def text(value: str) -> str:
+    """A string as JSON, which would make one character of two surrogates."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return f'["u","{value.encode("utf-8", "surrogatepass").hex()}"]'
+    return quote(value)
+
+
+# The service: foreign code has been running, and nothing is certain
 
 
 def serve(channel: int, size: int) -> None:
     """Answer one request after the other: load, call, check."""
-    module = type(sys)(PROGRAM)
+    module: Any = type(sys)(PROGRAM)
     sys.modules[PROGRAM] = module
     while True:
         ident, operation, *rest = receive(channel)
         try:
+            result: Any = None
             if operation == "load":
                 result = load(module, *rest)
             elif operation == "call":
                 result = call(module, *rest)
             else:
-                result = check(channel, ident, *rest)
-            text = encode(result)
-            if len(text) > size:
-                raise Misfit(f"a result of {len(text)} bytes, where {size} are allowed")
+                check(channel, ident, *rest)
+            answer = encode(result)
         except Misfit as error:
             send(channel, ident, "unfit", quote(str(error)))
         except BaseException as error:  # noqa: BLE001  # SystemExit too: leaving is no way to pass
-            send(channel, ident, "raised", *[quote(text) for text in describe(error)])
+            name, message = describe(error)
+            send(channel, ident, "raised", quote(name), quote(message))
         else:
-            send(channel, ident, "returned", text)
+            if len(answer) > size:
+                send(channel, ident, "unfit", quote(f"a result of {len(answer)} bytes, where {size} are allowed"))
+            else:
+                send(channel, ident, "returned", answer)
 
 
 def load(module: Any, source: str) -> list[str]:
     """Run the program's top level; the names of the functions that it defines."""
     exec(compile(source, FILE, "exec", dont_inherit=True), module.__dict__)  # noqa: S102  # what a sandbox is for
+    scope: dict[str, Any] = dict(vars(module))
     return [
         name
-        for name, value in list(vars(module).items())
+        for name, value in scope.items()
         if callable(value) and not isinstance(value, type) and getattr(value, "__module__", None) == PROGRAM
     ]
 
@@ -217,12 +244,12 @@ def load(module: Any, source: str) -> list[str]:
 def call(module: Any, entry: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Call a function of the program; `Class.method` on a new instance."""
     first, *rest = entry.split(".")
-    try:
-        target = vars(module)[first]
-    except KeyError:
-        raise NameError(f"the code defines no {first!r}") from None
+    if first not in vars(module):
+        raise NameError(f"the code defines no {first!r}")
+    target: Any = getattr(module, first)
     for name in rest:
-        target = getattr(target() if isinstance(target, type) else target, name)
+        owner: Any = target() if isinstance(target, type) else target
+        target = getattr(owner, name)
     return target(*args, **kwargs)
 
 
@@ -237,8 +264,7 @@ class Raises:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
         if kind is None:
-            names = " or ".join(each.__name__ for each in self.expected)
-            raise AssertionError(f"did not raise {names}")
+            raise AssertionError(f"did not raise {' or '.join(each.__name__ for each in self.expected)}")
         return issubclass(kind, self.expected)
 
 
@@ -264,12 +290,11 @@ def check(channel: int, ident: int, test: str, names: list[str]) -> None:
 def rebuild(name: str, message: str) -> Exception:
     """An exception of a builtin class, or of the nearest base that takes one message."""
     kind = getattr(builtins, name, None)
-    bases = kind.__mro__ if isinstance(kind, type) and issubclass(kind, Exception) else (RuntimeError,)
-    for base in bases:
+    while isinstance(kind, type) and issubclass(kind, Exception):
         try:
-            return base(message)
-        except TypeError:
-            continue
+            return kind(message)
+        except TypeError:  # noqa: PERF203  # a step or two
+            kind = kind.__base__
     return RuntimeError(message)
 
 
@@ -283,12 +308,10 @@ def describe(error: BaseException) -> tuple[str, str]:
         message = ""
     if kind.__name__ != name:
         message = f"{kind.__name__}: {message}"
-    line = getattr(error, "lineno", None) if isinstance(error, SyntaxError) else None
+    line = error.lineno if isinstance(error, SyntaxError) else None
     trace = error.__traceback__
     while trace is not None:
         if trace.tb_frame.f_code.co_filename == FILE:
             line = trace.tb_lineno
         trace = trace.tb_next
-    if line is not None and f"line {line})" not in message:
-        message = f"{message} (line {line})"
-    return name, message
+    return name, message if line is None or "line " in message else f"{message} (line {line})"

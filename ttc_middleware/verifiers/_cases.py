@@ -8,18 +8,37 @@ import reprlib
 import symtable
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Union, cast
+from typing import Any, TypeAlias, Union, cast
 
-from typing_extensions import TypeAlias
-
-from ..sandbox import Raised, Reply, Returned
-from ..sandbox._wire import plain
+from ttc_middleware.sandbox import Raised, Reply, Returned
+from ttc_middleware.sandbox._wire import plain
 
 Case: TypeAlias = Union["tuple[Any, Any]", str]
 """`(args, expected)`, or lines such as `"assert double(2) == 4"`."""
 
 CANDIDATE = "candidate"  # how test lines may call the entry, whatever its name
 _GIVEN = {"raises", "__name__"}
+_SHORT = 120
+
+
+@dataclass(frozen=True)
+class Made:
+    """A call that was made, and what it led to."""
+
+    entry: str
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    reply: Reply
+
+    def __str__(self) -> str:
+        call = called(self.entry, self.args, self.kwargs)
+        if isinstance(self.reply, Returned):
+            return f"{call} returned {short(self.reply.value)}"
+        return (
+            f"{call} raised {why(self.reply)}"
+            if isinstance(self.reply, Raised)
+            else f"{call} returned {why(self.reply)}"
+        )
 
 
 @dataclass(frozen=True)
@@ -29,17 +48,19 @@ class Example:
     args: tuple[Any, ...]
     expected: Any
 
-    def judge(self, entry: str, reply: Reply, tolerance: float) -> str | None:
-        """What is wrong with a reply; None: nothing."""
-        raises = isinstance(self.expected, type) and issubclass(self.expected, BaseException)
-        if raises and isinstance(reply, Raised):
-            kind = getattr(builtins, reply.type, None)
-            if isinstance(kind, type) and issubclass(kind, self.expected):
-                return None
-        if not raises and isinstance(reply, Returned) and _equal(reply.value, self.expected, tolerance):
-            return None
-        wanted = f"{self.expected.__name__} to be raised" if raises else short(self.expected)
-        return f"{outcome(entry, self.args, {}, reply)}, expected {wanted}"
+    def passes(self, reply: Reply, tolerance: float) -> bool:
+        """Whether a reply is the expected one."""
+        if isinstance(reply, Raised):
+            raised = getattr(builtins, reply.type, None)
+            return self._raises() and isinstance(raised, type) and issubclass(raised, self.expected)
+        return isinstance(reply, Returned) and not self._raises() and _equal(reply.value, self.expected, tolerance)
+
+    def wanted(self) -> str:
+        """What is expected, in words."""
+        return f"{self.expected.__name__} to be raised" if self._raises() else short(self.expected)
+
+    def _raises(self) -> bool:
+        return isinstance(self.expected, type) and issubclass(self.expected, BaseException)
 
 
 @dataclass(frozen=True)
@@ -69,8 +90,8 @@ def _parse(which: str, case: object, entry: str | None) -> Example | Lines:
         return Lines(case, _names(which, case, entry))
     if not isinstance(case, tuple) or len(cast("tuple[object, ...]", case)) != 2:  # noqa: PLR2004  # a pair
         raise TypeError(f"{which} is neither a tuple (args, expected) nor a string of assert lines: {case!r:.100}")
-    args, expected = cast("tuple[object, object]", case)
-    args = cast("tuple[Any, ...]", args) if isinstance(args, tuple) else (args,)
+    given, expected = cast("tuple[Any, object]", case)
+    args: tuple[Any, ...] = given if isinstance(given, tuple) else (given,)  # pyright: ignore[reportUnknownVariableType]
     try:
         plain(args)
     except TypeError as error:
@@ -105,22 +126,28 @@ def _names(which: str, source: str, entry: str | None) -> frozenset[str]:
 
 def _equal(got: Any, expected: Any, tolerance: float) -> bool:
     if tolerance:
-        numbers = (int, float, complex)
-        if isinstance(expected, numbers) and isinstance(got, numbers) and {type(got), type(expected)} & {float, complex}:
+        kinds: set[type[Any]] = {type(got), type(expected)}
+        if kinds <= {int, float, complex} and kinds != {int}:
             try:
                 return cmath.isclose(got, expected, rel_tol=tolerance, abs_tol=tolerance)
             except OverflowError:  # an int beyond all floats
                 return False
-        if isinstance(expected, (list, tuple)) and isinstance(got, (list, tuple)):
-            same = isinstance(got, list) == isinstance(expected, list) and len(got) == len(expected)
-            return same and all(_equal(one, other, tolerance) for one, other in zip(got, expected, strict=True))
-        if isinstance(expected, dict) and isinstance(got, dict):
+        if kinds in ({list}, {tuple}):
+            return len(got) == len(expected) and all(
+                _equal(*pair, tolerance) for pair in zip(got, expected, strict=True)
+            )
+        if kinds == {dict}:
             return got.keys() == expected.keys() and all(_equal(got[key], expected[key], tolerance) for key in got)
     return bool(got == expected)
 
 
-class _Short(reprlib.Repr):
+class _Repr(reprlib.Repr):
     """Reads well in a line, whatever the value's size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = self.maxother = self.maxlong = 80
+        self.maxlist = self.maxtuple = self.maxset = self.maxfrozenset = self.maxdict = 12
 
     def repr_int(self, x: int, level: int) -> str:
         if x.bit_length() > 400:  # noqa: PLR2004  # decimal takes quadratic time, and is refused above 4,300 digits
@@ -129,12 +156,9 @@ class _Short(reprlib.Repr):
 
 
 def short(value: Any) -> str:
-    """A value in words for a model: at most some 120 characters."""
-    shortener = _Short()
-    shortener.maxstring = shortener.maxother = shortener.maxlong = 80
-    shortener.maxlist = shortener.maxtuple = shortener.maxset = shortener.maxfrozenset = shortener.maxdict = 12
-    text = shortener.repr(value)
-    return text if len(text) <= 120 else f"{text[:119]}…"  # noqa: PLR2004  # as the docstring says
+    """A value in words for a model: at most 120 characters."""
+    text = _Repr().repr(value)
+    return text if len(text) <= _SHORT else f"{text[: _SHORT - 1]}…"
 
 
 def called(entry: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
@@ -142,11 +166,8 @@ def called(entry: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
     return f"{entry}({', '.join([*map(short, args), *(f'{name}={short(value)}' for name, value in kwargs.items())])})"
 
 
-def outcome(entry: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], reply: Reply) -> str:
-    """What a call led to."""
-    call = called(entry, args, kwargs)
-    if isinstance(reply, Returned):
-        return f"{call} returned {short(reply.value)}"
+def why(reply: Reply) -> str:
+    """What is wrong with a reply."""
     if isinstance(reply, Raised):
-        return f"{call} raised {reply.type}: {reply.message}"
-    return f"{call} returned {reply.reason}"
+        return f"{reply.type[:80]}: {reply.message[:400]}" if reply.message else reply.type[:80]
+    return "nothing" if isinstance(reply, Returned) else reply.reason[:400]

@@ -8,19 +8,19 @@ _FENCE = re.compile(r"([ \t]*)(`{3,}|~{3,})[ \t]*([\w+#.-]*)[^`]*\Z")
 _PYTHON = ("python", "py", "python3")
 
 
-def extract_code(text: str) -> str:
+def extract_code(output: object) -> str:
     """The code in a model's answer: its first Python block, else its first block, else all of it.
 
     A block is fenced as in Markdown; one that never closes runs to the end.
 
     Raises:
-        TypeError: `text` is no string.
+        TypeError: the output is no string.
     """
-    if not isinstance(text, str):
-        raise TypeError(f"only text is searched for code, not {type(text).__name__}: say with extract= where the code is")
+    if not isinstance(output, str):
+        raise TypeError(f"code is searched for in text, not in {type(output).__name__}: extract= says where it is")
     blocks: list[tuple[str, list[str]]] = []
     fence, indent = "", 0
-    for line in text.replace("\r\n", "\n").split("\n"):
+    for line in output.replace("\r\n", "\n").split("\n"):
         match = _FENCE.match(line)
         if match and not fence:
             fence, indent = match[2], len(match[1])
@@ -29,5 +29,5 @@ def extract_code(text: str) -> str:
             fence = ""
         elif fence:
             blocks[-1][1].append(line if line[:indent].strip() else line[indent:])
-    chosen = next((lines for language, lines in blocks if language in _PYTHON), blocks[0][1] if blocks else [text])
+    chosen = next((lines for language, lines in blocks if language in _PYTHON), blocks[0][1] if blocks else [output])
     return "\n".join(chosen)

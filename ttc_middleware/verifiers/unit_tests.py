@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .._types import Verdict
-from ..sandbox import Choice, GuestFailed, Limits, Raised, Reply, Returned, Sandbox, Session, Unfit, select, valid
-from ..sandbox._slots import slot
-from ._cases import CANDIDATE, Case, Example, Lines, called, outcome, parse
+from ttc_middleware._types import Verdict
+from ttc_middleware.sandbox import (
+    Choice,
+    GuestFailed,
+    Limits,
+    Reply,
+    Returned,
+    Sandbox,
+    Session,
+    Unfit,
+    select,
+    valid,
+)  # fmt: skip
+from ttc_middleware.sandbox._slots import slot
+
+from ._cases import CANDIDATE, Case, Example, Lines, Made, called, parse, why
 from ._code import extract_code
 
 _LONGEST = 1 << 20
 _FEEDBACK = 400
+_BIG_CALL = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -54,7 +67,7 @@ class UnitTests:
     tests: Sequence[Case] | Callable[..., Sequence[Case]] = field(repr=False)
     entry: str | None = field(default=None, kw_only=True)
     sandbox: Choice = field(default="auto", kw_only=True)
-    limits: Limits = field(default=Limits(), kw_only=True)  # noqa: RUF009  # frozen
+    limits: Limits = field(default=Limits(), kw_only=True)
     tolerance: float = field(default=0.0, kw_only=True)
     extract: Callable[[Any], str] = field(default=extract_code, kw_only=True, repr=False)
 
@@ -111,7 +124,7 @@ class UnitTests:
         return self.tests(**{name: value for name, value in arguments.items() if everything or name in names})
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Run:
     """One answer under test."""
 
@@ -131,21 +144,21 @@ class _Run:
             except GuestFailed as error:
                 return 0, f"The code, when loaded, {error}"
             if not isinstance(loaded, Returned):
-                return 0, f"The code does not load: {_why(loaded)}"
+                return 0, f"The code does not load: {why(loaded)}"
             entry = entry or self._named() or _last(loaded.value)
+            if entry is None:
+                return 0, "The code defines no function"
             tester: Session | None = None
             for case in self.cases:
-                failure: str | None
                 try:
                     if isinstance(case, Example):
-                        if entry is None:
-                            return 0, "The code defines no function"
-                        failure = case.judge(entry, await code.call(entry, case.args, {}), self.tolerance)
+                        failure = await self._example(case, entry, code)
                     else:
-                        tester = tester or await sessions.enter_async_context(_session(self.sandbox, self.limits))
-                        failure = await _relayed(case, entry, tester, code)
+                        if tester is None:
+                            tester = await sessions.enter_async_context(_session(self.sandbox, _roomy(self.limits)))
+                        failure = await _lines(case, entry, tester, code)
                 except GuestFailed as error:
-                    what = called(entry or "", case.args, {}) if isinstance(case, Example) else case.source
+                    what = called(entry, case.args, {}) if isinstance(case, Example) else case.source
                     return passed, first or f"{what}: the code {error}"
                 passed += failure is None
                 first = first or failure
@@ -156,33 +169,42 @@ class _Run:
         names = {name for case in self.cases if isinstance(case, Lines) for name in case.names if name != CANDIDATE}
         return names.pop() if len(names) == 1 else None
 
+    async def _example(self, case: Example, entry: str, code: Session) -> str | None:
+        reply = await code.call(entry, case.args, {})
+        if case.passes(reply, self.tolerance):
+            return None
+        return f"{Made(entry, case.args, {}, reply)}, expected {case.wanted()}"
 
-async def _relayed(case: Lines, entry: str | None, tester: Session, code: Session) -> str | None:
+
+async def _lines(case: Lines, entry: str, tester: Session, code: Session) -> str | None:
     """Run test lines in a second sandbox; each call goes through here to the code's, and its result back."""
-    last = ""
-    unfit: str | None = None
+    last: list[Made] = []
+    unfit: list[Made] = []
 
     async def call(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Reply:
-        nonlocal last, unfit
         if name not in case.names:
             raise GuestFailed("spoke nonsense: a call that the test does not make")
-        target = entry if name == CANDIDATE else name
-        reply = await code.call(target, args, kwargs) if target else Raised("NameError", "the code defines no function")
-        last = outcome(name, args, kwargs, reply)
+        reply = await code.call(entry if name == CANDIDATE else name, args, kwargs)
+        last[:] = [Made(name, args, kwargs, reply)]
         if isinstance(reply, Unfit):
-            unfit = unfit or last
+            unfit[:] = unfit or last
         return reply
 
     reply = await tester.check(case.source, sorted(case.names), call)
     if not last:
-        raise ValueError(f"a test calls nothing of the code ({_why(reply)}): {case.source!r:.200}")
+        raise ValueError(f"a test calls nothing of the code ({why(reply)}): {case.source!r:.200}")
     if unfit:
-        return unfit  # whatever the test made of it
-    return None if isinstance(reply, Returned) else f"{case.source} failed ({_why(reply)}): {last}"
+        return str(unfit[0])  # whatever the test made of it
+    return None if isinstance(reply, Returned) else f"{case.source} failed ({why(reply)}): {last[0]}"
+
+
+def _roomy(limits: Limits) -> Limits:
+    """For test lines, whose calls may carry big arguments."""
+    return replace(limits, result=max(limits.result, _BIG_CALL))
 
 
 @asynccontextmanager
-async def _session(sandbox: Sandbox, limits: Limits) -> AsyncIterator[Session]:
+async def _session(sandbox: Sandbox, limits: Limits) -> AsyncGenerator[Session]:
     session = await sandbox.start(limits)
     try:
         yield session
@@ -197,12 +219,6 @@ def _last(functions: Any) -> str | None:
     return next(reversed(public or names), None)
 
 
-def _why(reply: Reply) -> str:
-    if isinstance(reply, Raised):
-        return f"{reply.type}: {reply.message}" if reply.message else reply.type
-    return "it passed" if isinstance(reply, Returned) else reply.reason
-
-
 def _bounded(text: str) -> str:
-    line = "".join(each if each.isprintable() else " " for each in text)
+    line = "".join(each if each.isprintable() else " " for each in text[: 2 * _FEEDBACK])
     return line if len(line) <= _FEEDBACK else f"{line[: _FEEDBACK - 1]}…"
