@@ -1,4 +1,4 @@
-"""A provider on loopback that counts what it bills: a real HTTP server speaking OpenAI's protocol.
+"""A provider on loopback that counts what it bills: a real HTTP server that speaks OpenAI's protocol, and Anthropic's.
 
 `Provider(script)` asks the script what to answer: a function of the request's body and its number (from 0), returning a
 `Reply`. Usage is deterministic: every word of the prompt and of the answer is a token.
@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import select
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -31,7 +33,7 @@ class Reply:
     headers: dict[str, str] = field(default_factory=dict)
     error: str = "the provider says no"
     fault: str | None = None
-    """"html", "empty choices", "no usage", "cut json", "cut stream"."""
+    """"html", "empty choices", "no usage", "cut json", "cut stream", "error event"."""
     finish: str = "stop"
     refusal: str | None = None
     tool_calls: list[tuple[str, str]] = field(default_factory=list)
@@ -39,6 +41,10 @@ class Reply:
     """Answer with one choice, whatever was asked."""
     pause: float = 0.0
     """Seconds between the chunks of a stream."""
+    chunks: list[dict[str, Any]] | None = None
+    """Stream these events instead of those that make the text."""
+    words: int = 1
+    """Words in a chunk of a stream of chat completions."""
     usage: dict[str, Any] = field(default_factory=dict)
     """More fields of the usage, such as a cost."""
 
@@ -78,7 +84,7 @@ class Provider:
         self.billed = Billed()
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         provider = self
 
         class Handler(_Handler):
@@ -99,7 +105,14 @@ class Provider:
         self._server.server_close()
         self._thread.join()
 
+    def settled(self) -> Billed:
+        """What is billed once nothing is in flight: a client can have its answer before the provider has booked it."""
+        with self._lock:
+            assert self._lock.wait_for(lambda: not self.billed.in_flight, timeout=30), "requests are still in flight"
+            return self.billed
+
     def reset(self) -> None:
+        self.settled()
         with self._lock:
             self.billed = Billed()
             self.bodies.clear()
@@ -118,6 +131,7 @@ class Provider:
     def ended(self, usage: dict[str, int] | None) -> None:
         with self._lock:
             self.billed.in_flight -= 1
+            self._lock.notify_all()
             if usage is None:
                 return
             self.billed.prompt += usage["prompt"]
@@ -183,13 +197,18 @@ class _Handler(BaseHTTPRequestHandler):
         n = 1 if reply.ignore_n else int(body.get("n") or 1)
         visible = len((reply.text or "").split()) + sum(len(args.split()) + 1 for _, args in reply.tool_calls)
         usage = {"prompt": words(body), "completion": n * (visible + reply.reasoning), "reasoning": n * reply.reasoning}
-        responses = self.path.endswith("/responses")
-        answer = _response(body, reply, usage) if responses else _completion(body, reply, usage, n)
+        kind = self.path.split("?")[0].rsplit("/", 1)[-1]
+        if kind == "messages":
+            answer, events = _message(body, reply, usage), _message_events
+        elif kind == "responses":
+            answer, events = _response(body, reply, usage), _events
+        else:
+            answer, events = _completion(body, reply, usage, n), partial(_chunks, body=body, words=reply.words)
         if reply.fault == "cut json":
             self._raw(json.dumps(answer).encode()[:40], "application/json")
             return usage
         if body.get("stream"):
-            return self._stream(_events(answer) if responses else _chunks(answer, body), reply, usage)
+            return self._stream(events(answer), reply, usage)
         self._json(answer, 200, reply.headers)
         return usage
 
@@ -199,15 +218,18 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("connection", "close")
         self.end_headers()
         self.close_connection = True
-        if reply.fault == "cut stream":
+        events = events if reply.chunks is None else reply.chunks
+        if reply.fault in ("cut stream", "error event"):
             events = events[:2]
+        if reply.fault == "error event":
+            events.append({"error": {"message": reply.error, "type": "server_error"}})
         for event in events:
             if reply.pause and self._left_within(reply.pause):
                 raise BrokenPipeError
             kind = f"event: {event['type']}\n" if "type" in event else ""
             self.wfile.write(f"{kind}data: {json.dumps(event)}\n\n".encode())
             self.wfile.flush()
-        if reply.fault != "cut stream":
+        if reply.fault != "cut stream" and not self.path.endswith("/messages"):
             self.wfile.write(b"data: [DONE]\n\n")
         return usage
 
@@ -253,7 +275,7 @@ def _completion(body: dict[str, Any], reply: Reply, usage: dict[str, int], n: in
     return answer
 
 
-def _chunks(answer: dict[str, Any], body: dict[str, Any]) -> list[dict[str, Any]]:
+def _chunks(answer: dict[str, Any], body: dict[str, Any], words: int) -> list[dict[str, Any]]:
     base = {**{key: answer[key] for key in ("id", "created", "model")}, "object": "chat.completion.chunk"}
     chunks: list[dict[str, Any]] = []
     for choice in answer["choices"]:
@@ -263,7 +285,9 @@ def _chunks(answer: dict[str, Any], body: dict[str, Any]) -> list[dict[str, Any]
             return {**base, "choices": [{"index": place, "delta": delta, "finish_reason": finish}]}
 
         chunks.append(chunk({"role": "assistant", "content": ""}))
-        chunks += [chunk({"content": word}) for word in _pieces(message["content"] or "")]
+        chunks += [chunk({"content": piece}) for piece in _pieces(message["content"] or "", words)]
+        if message["refusal"]:
+            chunks.append(chunk({"refusal": message["refusal"]}))
         for position, call in enumerate(message.get("tool_calls", [])):
             chunks.append(chunk({"tool_calls": [{**call, "index": position}]}))
         chunks.append(chunk({}, choice["finish_reason"]))
@@ -272,8 +296,10 @@ def _chunks(answer: dict[str, Any], body: dict[str, Any]) -> list[dict[str, Any]
     return chunks
 
 
-def _pieces(text: str) -> list[str]:
-    return [word if place == 0 else f" {word}" for place, word in enumerate(text.split(" "))] if text else []
+def _pieces(text: str, words: int = 1) -> list[str]:
+    parts = text.split(" ") if text else []
+    pieces = [" ".join(parts[place : place + words]) for place in range(0, len(parts), words)]
+    return [piece if place == 0 else f" {piece}" for place, piece in enumerate(pieces)]
 
 
 def _response(body: dict[str, Any], reply: Reply, usage: dict[str, int]) -> dict[str, Any]:
@@ -331,3 +357,51 @@ def _events(answer: dict[str, Any]) -> list[dict[str, Any]]:
         {"type": f"response.{answer['status']}", "response": answer},
     ]
     return [{**event, "sequence_number": number} for number, event in enumerate(events)]
+
+
+def fresh() -> None:
+    """Forget what the process has learnt of earlier providers: to it they are all one server, 127.0.0.1."""
+    from ttc_middleware import _calls, _caps, _context, _draws  # noqa: PLC0415  # for tests of the library only
+
+    _calls._retry_budgets.clear()
+    _calls._refused.clear()
+    _caps._most.clear()
+    _draws.NO_CHOICES.clear()
+    _context._warned.clear()
+    _context.SETTINGS.prices = {}
+    for module in ("ttc_openai._request", "ttc_litellm._calls"):
+        if module in sys.modules:
+            sys.modules[module]._refused.clear()
+
+
+def _message(body: dict[str, Any], reply: Reply, usage: dict[str, int]) -> dict[str, Any]:
+    counted: dict[str, Any] = {"input_tokens": usage["prompt"], "output_tokens": usage["completion"]}
+    if usage["reasoning"]:
+        counted["output_tokens_details"] = {"thinking_tokens": usage["reasoning"]}
+    return {
+        "id": f"msg_{time.monotonic_ns()}",
+        "type": "message",
+        "role": "assistant",
+        "model": body["model"],
+        "content": [{"type": "text", "text": reply.text or ""}],
+        "stop_reason": "max_tokens" if reply.finish == "length" else "end_turn",
+        "stop_sequence": None,
+        "usage": {**counted, **reply.usage},
+    }
+
+
+def _message_events(answer: dict[str, Any]) -> list[dict[str, Any]]:
+    usage, text = answer["usage"], answer["content"][0]["text"]
+    started = {**answer, "content": [], "stop_reason": None, "usage": {**usage, "output_tokens": 1}}
+    ending = {"stop_reason": answer["stop_reason"], "stop_sequence": None}
+    return [
+        {"type": "message_start", "message": started},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+        *(
+            {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": piece}}
+            for piece in _pieces(text)
+        ),
+        {"type": "content_block_stop", "index": 0},
+        {"type": "message_delta", "delta": ending, "usage": usage},
+        {"type": "message_stop"},
+    ]

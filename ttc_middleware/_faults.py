@@ -27,23 +27,41 @@ class Failure:
     text: str = ""
 
 
+_UNCONNECTED = frozenset({
+    "APIConnectionError", "ConnectError", "ConnectionError", "TransportError", "ClientConnectionError",
+})  # fmt: skip
+_REFUSED = frozenset({
+    "ConnectionRefusedError", "ConnectError", "ClientConnectorError", "PoolTimeout", "ConnectTimeout",
+})  # fmt: skip
+_MALFORMED = frozenset({"JSONDecodeError", "APIResponseValidationError"})
+
+
 def classify(error: BaseException) -> Failure:
     """Say what an exception of an SDK means; what is not recognised is the wrapped function's own "error"."""
+    if not isinstance(error, Exception):
+        return Failure("cancelled", billed=True, retry=False)
+    try:
+        return _classified(error)
+    except Exception:  # noqa: BLE001  # even str() of somebody's exception can raise
+        return Failure("error", billed=True, retry=False)
+
+
+def _classified(error: Exception) -> Failure:
     names = {kind.__name__ for kind in type(error).__mro__}
     status = _status(error)
     text = str(error)[:2_000]
-    if not isinstance(error, Exception):
-        return Failure("cancelled", billed=True, retry=False)
     if isinstance(error, BudgetError):
         return Failure("budget", billed=False, retry=False, text=text)
-    if status is not None:
-        return _by_status(error, status, text)
+    # Before the status: litellm gives its own errors one, 408 and 500, where no server has answered.
     if names & {"APITimeoutError", "Timeout", "TimeoutException", "TimeoutError"}:
         return Failure("timeout", billed=True, retry=True, text=text)
-    if names & {"APIConnectionError", "ConnectError", "ConnectionError", "TransportError", "ClientConnectionError"}:
-        return Failure("connection", billed=not _never_sent(error), retry=True, text=text)
-    if names & {"JSONDecodeError", "APIResponseValidationError"}:
+    unanswered = status is None or status >= 500  # noqa: PLR2004  # HTTP
+    if names & _MALFORMED or ("APIError" in names and unanswered and _below(error, _MALFORMED)):
         return Failure("malformed", billed=True, retry=True, text=text)
+    if unanswered and (names & _UNCONNECTED or ("APIError" in names and _never_sent(error))):
+        return Failure("connection", billed=not _never_sent(error), retry=True, text=text)
+    if status is not None:
+        return _by_status(error, status, text)
     if "APIError" in names:  # an error event inside a stream
         return Failure("server error", billed=True, retry=False, text=text)
     return Failure("error", billed=True, retry=False, text=text)
@@ -68,32 +86,34 @@ def _by_status(error: BaseException, status: int, text: str) -> Failure:
 
 
 def _retry_after(error: BaseException) -> float | None:
-    headers = getattr(getattr(error, "response", None), "headers", None)
-    if not isinstance(headers, Mapping):
-        return None
-    given = cast("Mapping[str, Any]", headers)
-    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        try:
-            seconds = float(given[name]) * unit
-        except (KeyError, ValueError, TypeError):  # absent, or a date: our own back-off will do
+    response = getattr(error, "response", None)
+    # litellm makes up a response without headers, and keeps those that came beside it.
+    for headers in (getattr(response, "headers", None), getattr(error, "litellm_response_headers", None)):
+        if not isinstance(headers, Mapping):
             continue
-        if 0 <= seconds < 3_600:  # noqa: PLR2004  # an hour or NaN is no wait that a caller means to sit out
-            return seconds
+        given = cast("Mapping[str, Any]", headers)
+        for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+            try:
+                seconds = float(given[name]) * unit
+            except (KeyError, ValueError, TypeError):  # absent, or a date: our own back-off will do
+                continue
+            if 0 <= seconds < 3_600:  # noqa: PLR2004  # an hour or NaN is no wait that a caller means to sit out
+                return seconds
     return None
 
 
 def _never_sent(error: BaseException) -> bool:
     """Whether the connection was never made, so that nothing can have been charged."""
+    return _below(error, _REFUSED)
+
+
+def _below(error: BaseException, names: frozenset[str]) -> bool:
+    """Whether an error of one of these names is this one, or what it was raised from."""
     seen: BaseException | None = error
     for _ in range(8):  # causes can form a ring
         if seen is None:
             return False
-        if isinstance(seen, ConnectionRefusedError) or type(seen).__name__ in (
-            "ConnectError",
-            "ClientConnectorError",
-            "PoolTimeout",
-            "ConnectTimeout",
-        ):
+        if type(seen).__name__ in names:
             return True
         seen = seen.__cause__ or seen.__context__
     return False

@@ -5,7 +5,8 @@ For writing adapters; applications have no use for it.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
@@ -13,13 +14,15 @@ from typing import TypeVar
 import anyio.to_thread
 
 from . import _portal
-from ._calls import model_call, model_call_sync
-from ._context import OWNED, SCOPE, TAB
+from ._budget import Ledger
+from ._calls import model_call, model_call_sync, seconds_left
+from ._context import OWNED, SCOPE, SETTINGS, TAB, warn_once
 from ._engine import search
 from ._leaf import Leaf
 from ._plan import OnReject, Plan
 from ._site import Site, disabled
-from ._types import Adapter, Call, Result, Thinking
+from ._types import Adapter, Call, Draw, Result, Thinking
+from .strategies.single import Single
 
 __all__ = [
     "Leaf",
@@ -31,8 +34,11 @@ __all__ = [
     "disabled",
     "in_draw",
     "observed",
+    "owned",
     "scale_call",
     "scale_call_sync",
+    "seconds_left",
+    "warn_once",
 ]
 
 R = TypeVar("R")
@@ -48,6 +54,11 @@ def observed() -> bool:
     scope = SCOPE.get()
     listening = scope.trackers or scope.ledger is not None or scope.model_calls is not None
     return TAB.get() is not None or bool(listening)
+
+
+def owned() -> bool:
+    """Whether an outer layer accounts for the call that is being made: a client wrapped twice, litellm over openai."""
+    return OWNED.get()
 
 
 def in_draw() -> bool:
@@ -83,6 +94,9 @@ async def scale_call(site: Site, call: Call, send: Callable[[Call, Leaf], Awaita
     plan = _plan(site)
     if plan is None:
         return await model_call(site.adapter, call, send)
+    if _streams_through(plan, call):
+        with _under(plan):
+            return await model_call(plan.adapter, _thinking(plan, call), send)
     result: Result[R] = await search(plan, call, lambda given: model_call(site.adapter, given, send))
     return result.output
 
@@ -92,12 +106,42 @@ def scale_call_sync(site: Site, call: Call, send: Callable[[Call, Leaf], R]) -> 
     plan = _plan(site)
     if plan is None:
         return model_call_sync(site.adapter, call, send)
+    if _streams_through(plan, call):
+        with _under(plan):
+            return model_call_sync(plan.adapter, _thinking(plan, call), send)
     return _search_in_threads(plan, call, send)
 
 
 def _plan(site: Site) -> Plan | None:
     # Inside a draw and inside a verifier scaling is off.
     return None if TAB.get() is not None else site.plan()
+
+
+def _streams_through(plan: Plan, call: Call) -> bool:
+    """Whether a stream can pass as it comes: it is the only draw, and nobody is to judge it before it is read."""
+    request = plan.adapter.describe(call)
+    scope = SCOPE.get()
+    ledger = Ledger(plan.budget.limits, scope.ledger or SETTINGS.ledger)
+    # Who limits time, draws or seats wants an engine that watches over them.
+    watched = plan.budget.seconds is not None or scope.deadline is not None or ledger.limited("samples", "seats")
+    alone = isinstance(plan.strategy, Single) and plan.check is None and not watched
+    return alone and plan.adapter.slots is None and request is not None and request.stream
+
+
+@contextmanager
+def _under(plan: Plan) -> Generator[None, None, None]:
+    """Keep the budget of a plan that needs no search."""
+    scope = SCOPE.get()
+    ledger = Ledger(plan.budget.limits, scope.ledger or SETTINGS.ledger) if plan.budget.limits else scope.ledger
+    token = SCOPE.set(replace(scope, ledger=ledger))
+    try:
+        yield
+    finally:
+        SCOPE.reset(token)
+
+
+def _thinking(plan: Plan, call: Call) -> Call:
+    return call if plan.thinking is None else plan.adapter.apply(call, Draw(thinking=plan.thinking))
 
 
 def _plan_of_model_calls(adapter: Adapter) -> Plan | None:

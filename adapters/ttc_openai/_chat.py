@@ -9,8 +9,9 @@ from typing import Any, cast
 
 from ttc_middleware import Call, Capability, Draw, Reading, Request, ToolCall
 
-from ._usage import get, read_usage
+from ._usage import get, read_usage, whole
 
+_CAN = frozenset(Capability) - {Capability.EXTEND}
 _IMAGE = 4_096  # tokens that an image, a file or a sound is taken for, whatever its bytes
 _FINISH: Mapping[str, Any] = {
     "length": {"status": "truncated"},
@@ -26,13 +27,18 @@ class Chat:
         provider: as in `gen_ai.provider.name`.
         server: the host that is asked.
         slots: requests that the server works on at once; None: any number.
+        choices: several draws may share a request (`n`).
     """
 
     provider: str = "openai"
     server: str | None = None
     slots: int | None = None
+    choices: bool = True
 
-    can = frozenset(Capability) - {Capability.EXTEND}
+    @property
+    def can(self) -> frozenset[Capability]:
+        """Everything but continuing a partial answer."""
+        return _CAN if self.choices else _CAN - {Capability.CHOICES}
 
     def apply(self, call: Call, draw: Draw, /) -> Call:
         """The request with the draw's changes."""
@@ -55,12 +61,7 @@ class Chat:
         return replace(call, arguments={**call.arguments, "n": n})
 
     def split(self, output: Any, /) -> Sequence[Any]:
-        """One completion for each choice, as a request of its own would have brought it.
-
-        A raw response cannot be split: it counts as its first choice.
-        """
-        if not hasattr(output, "model_copy"):
-            return [output]
+        """One completion for each choice, as a request of its own would have brought it."""
         choices = list(get(output, "choices") or [])
         weights = [1 + len(str(get(choice, "message", "content") or "")) for choice in choices]
         return [
@@ -80,8 +81,8 @@ class Chat:
         return Request(
             provider=self.provider,
             model=str(body.get("model") or "unknown"),
-            max_tokens=body.get(self._limit_name(body)),
-            choices=body.get("n") or 1,
+            max_tokens=whole(body.get(self._limit_name(body))),
+            choices=whole(body.get("n")) or 1,
             # OpenAI's default is 1; a caller who says nothing gets what the server does.
             temperature=temperature if isinstance(temperature, (int, float)) else None,
             seed=body.get("seed"),
@@ -107,7 +108,7 @@ class Chat:
         if isinstance(output, (str, bytes)) or not (hasattr(output, "choices") or isinstance(output, Mapping)):
             return Reading(status="failed", fault="malformed")
         usage = read_usage(get(output, "usage"))
-        known = {"usage": usage, "model": get(output, "model"), "id": get(output, "id")}
+        known: dict[str, Any] = {"usage": usage, "model": get(output, "model"), "id": get(output, "id")}
         choices: Sequence[Any] = get(output, "choices") or ()
         if not choices:
             return Reading(status="failed", fault="empty", **known)
@@ -119,7 +120,7 @@ class Chat:
             if get(call, "function") is not None
         )
         text = get(message, "content")
-        ending = _FINISH.get(known["finish_reasons"][0])
+        ending: Mapping[str, Any] | None = _FINISH.get(known["finish_reasons"][0])
         if ending is None and get(message, "refusal"):
             ending = {"status": "abstained", "fault": "refused"}
         if ending is None and not text and not calls:
@@ -131,27 +132,28 @@ class Chat:
             return "max_completion_tokens"
         if "max_tokens" in body:
             return "max_tokens"
-        # OpenAI's newer models refuse the old name, and other servers ignore the new one.
-        return "max_completion_tokens" if self.provider in ("openai", "azure.ai.openai") else "max_tokens"
+        # OpenAI's newer models refuse the old name; other servers may ignore the new one, which would void a budget.
+        new = self.provider == "azure.ai.openai" or (self.server or "api.openai.com").endswith("openai.com")
+        return "max_completion_tokens" if new else "max_tokens"
 
 
 def _share(usage: Any, weights: Sequence[int], place: int) -> Any:
     """One choice's part of a usage: the whole prompt, and the output by length."""
     if usage is None:
         return None
+    whole, upto = sum(weights), sum(weights[: place + 1])
 
-    def part(amount: int) -> int:
-        total = sum(weights)
-        return amount * sum(weights[: place + 1]) // total - amount * sum(weights[:place]) // total
+    def part(amount: Any) -> int:
+        amount = amount or 0
+        return int(amount * upto // whole - amount * (upto - weights[place]) // whole)
 
-    output = part(usage.completion_tokens)
-    details = usage.completion_tokens_details
-    if details is not None and details.reasoning_tokens is not None:
+    prompt, output = get(usage, "prompt_tokens") or 0, get(usage, "completion_tokens") or 0
+    beside = (get(usage, "total_tokens") or 0) - prompt - output  # reasoning, where the output does not include it
+    details = get(usage, "completion_tokens_details")
+    if get(details, "reasoning_tokens") is not None:
         details = details.model_copy(update={"reasoning_tokens": part(details.reasoning_tokens)})
-    total = usage.prompt_tokens + output
-    return usage.model_copy(
-        update={"completion_tokens": output, "total_tokens": total, "completion_tokens_details": details}
-    )
+    shares = {"completion_tokens": part(output), "total_tokens": prompt + part(output) + part(max(0, beside))}
+    return usage.model_copy(update={**shares, "completion_tokens_details": details})
 
 
 def effort(thinking: int | str | None) -> str | None:

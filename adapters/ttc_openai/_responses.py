@@ -9,7 +9,7 @@ from typing import Any, cast
 from ttc_middleware import Call, Capability, Draw, Reading, Request, ToolCall
 
 from ._chat import decoded, effort, prompt_bound
-from ._usage import get, read_usage
+from ._usage import get, read_usage, whole
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class Responses:
             reasoning: dict[str, Any] = {**cast("Mapping[str, Any]", given)} if isinstance(given, Mapping) else {}
             body["reasoning"] = {**reasoning, "effort": effort(draw.thinking)}
         if draw.instruction is not None:
-            said = body.get("input") or []
-            before = [{"role": "user", "content": said}] if isinstance(said, str) else list(said)
+            said: Any = body.get("input") or []
+            before: list[Any] = [{"role": "user", "content": said}] if isinstance(said, str) else list(said)
             body["input"] = [*before, {"role": "user", "content": draw.instruction}]
         return replace(call, arguments=body)
 
@@ -56,13 +56,14 @@ class Responses:
         body = call.arguments
         temperature = body.get("temperature")
         said: Any = body.get("input")
+        items: Sequence[Any] = () if isinstance(said, str) else said or ()
         return Request(
             provider=self.provider,
             model=str(body.get("model") or "unknown"),
-            max_tokens=body.get("max_output_tokens"),
+            max_tokens=whole(body.get("max_output_tokens")),
             temperature=temperature if isinstance(temperature, (int, float)) else None,
             stream=bool(body.get("stream")),
-            tool_results=isinstance(said, list) and any(get(item, "type") == "function_call_output" for item in said),
+            tool_results=any(get(item, "type") == "function_call_output" for item in items),
             server=self.server,
         )
 
@@ -106,6 +107,8 @@ def _ending(output: Any, answer: object, *, refused: bool) -> dict[str, Any]:
     if status == "incomplete":
         filtered = get(output, "incomplete_details", "reason") == "content_filter"
         return {"status": "abstained", "fault": "filtered"} if filtered else {"status": "truncated"}
+    if status in ("queued", "in_progress"):  # background=True: the answer is still to come
+        return {}
     if status in ("failed", "cancelled"):
         return {"status": "failed", "fault": "server error"}
     if refused:

@@ -1,181 +1,112 @@
-"""Streams: metered while they pass, or read to their end and played again."""
+"""Streams: metered while they pass, or read to their end and played again. Same type to `isinstance`, same methods."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from typing import Any, Union
+import inspect
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
 import wrapt
 from typing_extensions import Self
 
 from ttc_middleware import Reading
-from ttc_middleware.seam import Leaf
 
-from ._chat import Chat
-from ._responses import Responses
-from ._usage import get
+from ._meter import Meter
 
-Adapter = Union[Chat, Responses]
+# A proxy's own __enter__ and __iter__ would hand out the bare stream.
 
-
-class Meter:
-    """Adds up the events of one stream to what a whole response would have said.
-
-    Args:
-        adapter: the kind of events.
-        leaf: whom to tell of tokens as they come.
-        hide_usage: drop the chunk that only reports usage: the caller did not ask for it.
-    """
-
-    def __init__(self, adapter: Adapter, leaf: Leaf, *, hide_usage: bool) -> None:
-        self._adapter = adapter
-        self._leaf = leaf
-        self._hide_usage = hide_usage
-        self._texts: list[str] = []
-        self._refusal = ""
-        self._calls: dict[int, dict[str, Any]] = {}
-        self._finish: str | None = None
-        self._usage: Any = None
-        self._first: Any = None
-        self._response: Any = None
-
-    def see(self, event: Any) -> bool:
-        """Note an event; False: the caller is not to see it."""
-        response = get(event, "response")
-        if response is not None and get(event, "type") in _LAST:
-            self._response = response
-        if "delta" in str(get(event, "type")):
-            self._leaf.seen += 1
-        usage = get(event, "usage")
-        if usage is not None:
-            self._usage = usage
-        choices = get(event, "choices")
-        if choices is None:
-            return True
-        self._first = self._first or event
-        for choice in choices:
-            self._see_choice(choice)
-        return bool(choices) or usage is None or not self._hide_usage
-
-    def _see_choice(self, choice: Any) -> None:
-        delta, place = get(choice, "delta"), get(choice, "index") or 0
-        content = get(delta, "content")
-        if content or get(delta, "reasoning_content") or get(delta, "tool_calls"):
-            self._leaf.seen += 1
-        if place:  # only the first of several choices is what a reader of streams takes for the answer
-            return
-        self._texts.append(content or "")
-        self._refusal += get(delta, "refusal") or ""
-        self._finish = get(choice, "finish_reason") or self._finish
-        for call in get(delta, "tool_calls") or ():
-            known = self._calls.setdefault(get(call, "index") or 0, {"name": "", "arguments": ""})
-            known["name"] += get(call, "function", "name") or ""
-            known["arguments"] += get(call, "function", "arguments") or ""
-
-    @property
-    def reading(self) -> Reading:
-        """What the stream said, as far as it got."""
-        if self._response is not None:
-            return self._adapter.read(self._response)
-        if self._finish is None:
-            return Reading(text="".join(self._texts), status="truncated", fault="cut")
-        message = {
-            "content": "".join(self._texts) or None,
-            "refusal": self._refusal or None,
-            "tool_calls": [{"function": call} for _, call in sorted(self._calls.items())] or None,
-        }
-        return self._adapter.read({
-            "id": get(self._first, "id"),
-            "model": get(self._first, "model"),
-            "choices": [{"message": message, "finish_reason": self._finish}],
-            "usage": self._usage,
-        })  # fmt: skip
-
-    def ended(self) -> None:
-        """Account for the stream: whole, or cut."""
-        reading = self.reading
-        if reading.fault == "cut":
-            self._leaf.cut(reading)
-        else:
-            self._leaf.finish(reading)
+if TYPE_CHECKING:
+    _Proxy = wrapt.ObjectProxy[Any]
+else:
+    _Proxy = wrapt.ObjectProxy  # generic in its stubs only
 
 
-_LAST = ("response.completed", "response.incomplete", "response.failed")
-
-
-class Metered(wrapt.ObjectProxy):  # type: ignore[type-arg]  # generic in its stubs only
-    """A sync or async stream that is accounted for as it is read. Same type to `isinstance`, same methods."""
+class _Metered(_Proxy):
+    """A stream that is accounted for as it is read."""
 
     def __init__(self, stream: Any, meter: Meter) -> None:
         super().__init__(stream)
         self._self_meter = meter
+        # Streams, the SDK's helpers around them and raw responses are all closed by closing this.
+        response = getattr(stream, "response", None)
+        for name in ("close", "aclose"):
+            if hasattr(response, name):
+                setattr(response, name, _noticed(getattr(response, name), meter))
 
-    # The proxy's own __enter__ and __iter__ would hand out the bare stream.
+    def __del__(self) -> None:
+        self._self_meter.left()
+
+
+def _noticed(close: Callable[[], Any], meter: Meter) -> Callable[[], Any]:
+    def closed() -> Any:
+        meter.left()
+        return close()
+
+    return closed
+
+
+class Metered(_Metered):
+    """A metered stream of a client that blocks."""
 
     def __enter__(self) -> Self:
         self.__wrapped__.__enter__()
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._self_meter.ended()
         self.__wrapped__.__exit__(*exc)
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Any:
+        meter = self._self_meter
+        while meter.hungry:
+            try:
+                meter.see(self.__wrapped__.__next__())
+            except Exception as error:  # noqa: PERF203  # its end, or what cut it
+                meter.ended()
+                if not meter.ready:
+                    raise
+                meter.error = error
+            except BaseException:
+                meter.ended()
+                raise
+        return meter.next()
+
+
+class AsyncMetered(_Metered):
+    """A metered stream of an async client."""
 
     async def __aenter__(self) -> Self:
         await self.__wrapped__.__aenter__()
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        self._self_meter.ended()
         await self.__wrapped__.__aexit__(*exc)
 
-    def __iter__(self) -> Iterator[Any]:
-        while True:
-            try:
-                yield self.__next__()
-            except StopIteration:
-                return
-
-    def __next__(self) -> Any:
-        while True:
-            try:
-                event = self.__wrapped__.__next__()
-            except BaseException:  # its end, or an error
-                self._self_meter.ended()
-                raise
-            if self._self_meter.see(event):
-                return event
-
-    async def __aiter__(self) -> AsyncIterator[Any]:
-        while True:
-            try:
-                event = await self.__anext__()
-            except StopAsyncIteration:
-                return
-            yield event
+    def __aiter__(self) -> Self:
+        return self
 
     async def __anext__(self) -> Any:
-        while True:
+        meter = self._self_meter
+        while meter.hungry:
             try:
-                event = await self.__wrapped__.__anext__()
-            except BaseException:  # its end, or an error
-                self._self_meter.ended()
+                meter.see(await self.__wrapped__.__anext__())
+            except Exception as error:  # noqa: PERF203  # its end, or what cut it
+                meter.ended()
+                if not meter.ready:
+                    raise
+                meter.error = error
+            except BaseException:  # cancelled
+                meter.ended()
                 raise
-            if self._self_meter.see(event):
-                return event
-
-    def close(self) -> Any:
-        """Close the stream; what it has cost so far is accounted for."""
-        self._self_meter.ended()
-        return self.__wrapped__.close()
-
-    def __del__(self) -> None:
-        self._self_meter.ended()
+        return meter.next()
 
 
-class Replayed(wrapt.ObjectProxy):  # type: ignore[type-arg]  # generic in its stubs only
+class _Replayed(_Proxy):
     """A stream that has been read: gives its events again."""
 
-    def __init__(self, stream: Any, events: list[Any], reading: Reading) -> None:
+    def __init__(self, stream: Any, events: Iterable[Any], reading: Reading) -> None:
         super().__init__(stream)
         self._self_events = iter(events)
         self._self_reading = reading
@@ -185,11 +116,25 @@ class Replayed(wrapt.ObjectProxy):  # type: ignore[type-arg]  # generic in its s
         """What the stream said."""
         return self._self_reading
 
+
+class Replayed(_Replayed):
+    """A replayed stream of a client that blocks."""
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
         self.__wrapped__.__exit__(*exc)
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Any:
+        return next(self._self_events)
+
+
+class AsyncReplayed(_Replayed):
+    """A replayed stream of an async client."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -197,15 +142,8 @@ class Replayed(wrapt.ObjectProxy):  # type: ignore[type-arg]  # generic in its s
     async def __aexit__(self, *exc: object) -> None:
         await self.__wrapped__.__aexit__(*exc)
 
-    def __iter__(self) -> Iterator[Any]:
-        return self._self_events
-
-    def __next__(self) -> Any:
-        return next(self._self_events)
-
-    async def __aiter__(self) -> AsyncIterator[Any]:
-        for event in self._self_events:
-            yield event
+    def __aiter__(self) -> Self:
+        return self
 
     async def __anext__(self) -> Any:
         for event in self._self_events:
@@ -213,7 +151,7 @@ class Replayed(wrapt.ObjectProxy):  # type: ignore[type-arg]  # generic in its s
         raise StopAsyncIteration
 
 
-class Raw(wrapt.ObjectProxy):  # type: ignore[type-arg]  # generic in its stubs only
+class Raw(_Proxy):
     """A raw response whose `parse()` gives this stream."""
 
     def __init__(self, response: Any, stream: Any) -> None:
@@ -227,4 +165,11 @@ class Raw(wrapt.ObjectProxy):  # type: ignore[type-arg]  # generic in its stubs 
 
     def parse(self, *_: Any, **__: Any) -> Any:
         """The stream, metered or replayed."""
-        return self._self_stream
+        stream = self._self_stream
+        if not inspect.iscoroutinefunction(self.__wrapped__.parse):
+            return stream
+
+        async def parsed() -> Any:  # with_streaming_response of an async client
+            return stream
+
+        return parsed()

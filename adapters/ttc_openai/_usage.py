@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, cast
@@ -12,10 +13,8 @@ from ttc_middleware import Usage
 def get(thing: Any, *path: str) -> Any:
     """Follow names through objects and mappings; None where the way ends."""
     for name in path:
-        if isinstance(thing, Mapping):
-            thing = cast("Mapping[str, Any]", thing).get(name)
-        else:
-            thing = getattr(thing, name, None)
+        inside = isinstance(thing, Mapping)
+        thing = cast("Mapping[str, Any]", thing).get(name) if inside else getattr(thing, name, None)
         if thing is None:
             return None
     return thing
@@ -27,22 +26,22 @@ def read_usage(usage: Any) -> Usage | None:
     Reasoning tokens are part of the output with OpenAI and most others, and beside it with some (xAI): the total that
     they send tells which, by arithmetic.
     """
-    given = _whole(get(usage, "prompt_tokens")), _whole(get(usage, "completion_tokens"))
+    given = whole(get(usage, "prompt_tokens")), whole(get(usage, "completion_tokens"))
     details, prompt_details = "completion_tokens_details", "prompt_tokens_details"
     if given == (None, None):
-        given = _whole(get(usage, "input_tokens")), _whole(get(usage, "output_tokens"))
+        given = whole(get(usage, "input_tokens")), whole(get(usage, "output_tokens"))
         details, prompt_details = "output_tokens_details", "input_tokens_details"
     prompt, output = given
     if prompt is None and output is None:
         return None
     prompt, output = prompt or 0, output or 0
-    reasoning = _whole(get(usage, details, "reasoning_tokens"))
-    total = _whole(get(usage, "total_tokens"))
+    reasoning = whole(get(usage, details, "reasoning_tokens"))
+    total = whole(get(usage, "total_tokens"))
     if reasoning and total == prompt + output + reasoning:
         output += reasoning
-    cached = _whole(get(usage, prompt_details, "cached_tokens"))
+    cached = whole(get(usage, prompt_details, "cached_tokens"))
     if cached is None:
-        cached = _whole(get(usage, "prompt_cache_hit_tokens"))  # DeepSeek
+        cached = whole(get(usage, "prompt_cache_hit_tokens"))  # DeepSeek
     return Usage(
         input_tokens=prompt,
         output_tokens=output,
@@ -52,14 +51,16 @@ def read_usage(usage: Any) -> Usage | None:
     )
 
 
-def _whole(value: object) -> int | None:
+def whole(value: object) -> int | None:
+    """A count; None for anything else."""
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
 def _dollars(usage: Any) -> Decimal | None:
     """What the provider itself says that the call cost."""
     ticks = get(usage, "cost_in_usd_ticks")  # xAI: ten thousand millionths of a dollar
-    if isinstance(ticks, int):
+    if whole(ticks) is not None:
         return Decimal(ticks).scaleb(-10)
     cost = get(usage, "cost")  # OpenRouter
-    return Decimal(str(cost)) if isinstance(cost, (int, float)) and not isinstance(cost, bool) and cost >= 0 else None
+    known = isinstance(cost, (int, float)) and not isinstance(cost, bool) and 0 <= cost < math.inf
+    return Decimal(str(cost)) if known else None

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 from ttc_middleware import Budget, Strategy, Verifier
 from ttc_middleware.seam import OnReject, Site, Thinking
 
 from ._chat import Chat
-from ._client import Request, passing, passing_sync, wrapped
+from ._client import passing, passing_sync, wrapped
+from ._request import Request
 
 C = TypeVar("C")
-
-_patched: list[tuple[type, str, Any]] = []
 
 
 def wrap(
@@ -63,49 +62,61 @@ def wrap(
         replace(Chat(), slots=slots),
         verifier_timeout=verifier_timeout,
     )
-    return wrapped(client, site, asynchronous=isinstance(client, openai.AsyncOpenAI))
+    scaled: C = wrapped(client, site, asynchronous=isinstance(client, openai.AsyncOpenAI))
+    return scaled
 
 
 def instrument() -> None:
-    """Let the model calls of all clients be seen and steered; see `ttc.instrument()`."""
-    if _patched:
-        return
+    """Let the model calls of all clients be seen and steered; see `ttc.instrument()`.
+
+    Once more mends it, where another instrumentation has put back what it had found.
+    """
     openai = _openai()
     bases = (openai._base_client.AsyncAPIClient, openai._base_client.SyncAPIClient)  # noqa: SLF001  # the choke point
-    for base in bases:
-        _patch(base)
     # Another instrumentation may have put its own `request` on the leaves, which would pass the base by.
-    for leaf in (openai.AsyncOpenAI, openai.OpenAI):
-        if "request" in vars(leaf):
-            _patch(leaf)
+    leaves = [leaf for leaf in (openai.AsyncOpenAI, openai.OpenAI) if _own(leaf) is not None]
+    for owner in (*bases, *leaves):
+        if not any(patched.owner is owner and _own(owner) is patched.ours for patched in _patched):
+            _patched.append(_patch(owner))
 
 
 def uninstrument() -> None:
-    """Put the SDK back as it was."""
+    """Put the SDK back as it was; where somebody has wrapped what we put there, ours stays below and does nothing."""
     while _patched:
-        owner, name, original = _patched.pop()
-        setattr(owner, name, original)
+        patched = _patched.pop()
+        if _own(patched.owner) is patched.ours:
+            patched.owner.request = patched.original
 
 
-def _patch(owner: Any) -> None:
-    original = vars(owner)["request"]
-    _patched.append((owner, "request", original))
-    if owner.__name__.startswith("Async"):
+class _Patch(NamedTuple):
+    owner: Any
+    original: Any
+    ours: Any
 
-        @wraps(original)
-        async def request(
-            self: Any, cast_to: Any, options: Any, *, stream: bool = False, stream_cls: Any = None
-        ) -> Any:
-            made = Request(original.__get__(self), cast_to, options, stream, stream_cls)
-            return await passing(self, made)
-    else:
 
-        @wraps(original)
-        def request(self: Any, cast_to: Any, options: Any, *, stream: bool = False, stream_cls: Any = None) -> Any:
-            made = Request(original.__get__(self), cast_to, options, stream, stream_cls)
-            return passing_sync(self, made)
+_patched: list[_Patch] = []
 
-    owner.request = request
+
+def _patch(owner: Any) -> _Patch:
+    original = _own(owner)
+
+    @wraps(original)
+    async def request(self: Any, cast_to: Any, options: Any, *, stream: bool = False, stream_cls: Any = None) -> Any:
+        made = Request(self, original.__get__(self, type(self)), cast_to, options, stream, stream_cls)
+        return await (passing(made) if _patched else made.untouched())
+
+    @wraps(original)
+    def request_sync(self: Any, cast_to: Any, options: Any, *, stream: bool = False, stream_cls: Any = None) -> Any:
+        made = Request(self, original.__get__(self, type(self)), cast_to, options, stream, stream_cls)
+        return passing_sync(made) if _patched else made.untouched()
+
+    owner.request = request if owner.__name__.startswith("Async") else request_sync
+    return _Patch(owner, original, owner.request)
+
+
+def _own(owner: Any) -> Any:
+    """What a class itself has for `request`, not what it inherits."""
+    return cast("dict[str, Any]", vars(owner)).get("request")
 
 
 def _openai() -> Any:

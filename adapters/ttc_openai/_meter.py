@@ -1,0 +1,159 @@
+"""Adding up the events of a stream to what a whole response would have said."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import Any, Union
+
+from ttc_middleware import Reading
+from ttc_middleware.seam import Leaf
+
+from ._chat import Chat
+from ._responses import Responses
+from ._usage import get
+
+Adapter = Union[Chat, Responses]
+
+_LAST = ("response.completed", "response.incomplete", "response.failed")
+_PATIENCE = 1.0  # seconds to wait for the accounts of a stream that was left
+
+
+class Meter:
+    """Takes in the events of one stream, and hands out those that its reader is to see.
+
+    Args:
+        adapter: the kind of events.
+        leaf: whom to tell of tokens as they come.
+        usage_comes: a chunk with the usage follows the last word.
+        hide_usage: drop that chunk: the reader did not ask for it.
+    """
+
+    def __init__(self, adapter: Adapter, leaf: Leaf, *, usage_comes: bool = False, hide_usage: bool = False) -> None:
+        self.ready: deque[Any] = deque()
+        """Events to hand out."""
+        self.error: Exception | None = None
+        """What the stream ended with while an event was held back, its regular end included."""
+        self._adapter = adapter
+        self._leaf = leaf
+        self._usage_comes = usage_comes
+        self._hide_usage = hide_usage
+        self._events = 0
+        self._texts: list[str] = []
+        self._refusal = ""
+        self._calls: dict[int, dict[str, Any]] = {}
+        self._finish: str | None = None
+        self._last_word = False
+        self._usage: Any = None
+        self._first: Any = None
+        self._response: Any = None
+        self._ended = False
+
+    @property
+    def hungry(self) -> bool:
+        """Whether another event is needed before one is handed out.
+
+        The last word waits for the usage that comes right behind it: many readers stop there, and nobody would ever
+        know what the stream has cost.
+        """
+        if self.error is not None:
+            return False
+        waits = self._last_word and self._usage_comes and self._usage is None and len(self.ready) == 1
+        return waits or not self.ready
+
+    def next(self) -> Any:
+        """The next event; raises what the stream ended with when there is none."""
+        if self.ready:
+            return self.ready.popleft()
+        error, self.error = self.error, None
+        assert error is not None
+        try:
+            raise error
+        finally:
+            del error  # its traceback holds this frame
+
+    def see(self, event: Any) -> None:
+        """Take in an event."""
+        self._events += 1
+        response = get(event, "response")
+        if response is not None and get(event, "type") in _LAST:
+            self._response = response
+        if "delta" in str(get(event, "type")):
+            self._leaf.seen += 1
+        usage = get(event, "usage")
+        if usage is not None:
+            self._usage = usage
+        choices = get(event, "choices")
+        self._last_word = any(get(choice, "finish_reason") for choice in choices or ())
+        if choices is not None:
+            self._first = self._first or event
+            for choice in choices:
+                self._see_choice(choice)
+        only_usage = usage is not None and choices is not None and not choices
+        if not (only_usage and self._hide_usage):
+            self.ready.append(event)
+        if self._leaf.deferred and (self._response is not None or (only_usage and self._finish is not None)):
+            self.ended()  # nothing more can come, whether or not the reader stays for the end
+
+    def _see_choice(self, choice: Any) -> None:
+        delta, place = get(choice, "delta"), get(choice, "index") or 0
+        content = get(delta, "content")
+        if content or get(delta, "reasoning_content") or get(delta, "tool_calls"):
+            self._leaf.seen += 1
+        if place:  # only the first of several choices is what a reader of streams takes for the answer
+            return
+        self._texts.append(content or "")
+        self._refusal += get(delta, "refusal") or ""
+        self._finish = get(choice, "finish_reason") or self._finish
+        for call in get(delta, "tool_calls") or ():
+            known = self._calls.setdefault(get(call, "index") or 0, {"name": "", "arguments": ""})
+            known["name"] += get(call, "function", "name") or ""
+            known["arguments"] += get(call, "function", "arguments") or ""
+
+    @property
+    def reading(self) -> Reading:
+        """What the stream said, as far as it got."""
+        if self._response is not None:
+            return self._adapter.read(self._response)
+        if not self._events:  # a page or an empty body in place of a stream
+            return Reading(status="failed", fault="malformed")
+        if self._finish is None:
+            return Reading(text="".join(self._texts), status="truncated", fault="cut")
+        message = {
+            "content": "".join(self._texts) or None,
+            "refusal": self._refusal or None,
+            "tool_calls": [{"function": call} for _, call in sorted(self._calls.items())] or None,
+        }
+        return self._adapter.read({
+            "id": get(self._first, "id"),
+            "model": get(self._first, "model"),
+            "choices": [{"message": message, "finish_reason": self._finish}],
+            "usage": self._usage,
+        })  # fmt: skip
+
+    def ended(self) -> None:
+        """Account for the stream: whole, or cut. A second time does nothing."""
+        if self._ended:
+            return
+        self._ended = True
+        reading = self.reading
+        if reading.fault in ("cut", "malformed"):
+            self._leaf.cut(reading)
+        else:
+            self._leaf.finish(reading)
+
+    def left(self) -> None:
+        """Account for a stream that its reader has closed, or dropped.
+
+        A finalizer can run in the middle of anything, under locks that accounting takes: so another thread does it, and
+        is waited for only a moment.
+        """
+        if self._ended:
+            return
+        thread = threading.Thread(target=self.ended, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # the interpreter is going down, and all threads with it
+            self.ended()
+        else:
+            thread.join(_PATIENCE)

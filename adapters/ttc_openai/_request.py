@@ -1,0 +1,185 @@
+"""One request of the SDK: what it asks, and how it is sent when something is to change."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any, cast
+
+from ttc_middleware import Call
+from ttc_middleware.seam import Leaf, in_draw, seconds_left
+
+from ._chat import Chat
+from ._meter import Adapter
+from ._responses import Responses
+from ._usage import get
+
+# Host names by their endings; whoever is not here speaks OpenAI's protocol under OpenAI's name.
+_PROVIDERS = {
+    "openai.azure.com": "azure.ai.openai",
+    "services.ai.azure.com": "azure.ai.inference",
+    "api.deepseek.com": "deepseek",
+    "api.groq.com": "groq",
+    "api.mistral.ai": "mistral_ai",
+    "api.perplexity.ai": "perplexity",
+    "api.x.ai": "x_ai",
+    "dashscope.aliyuncs.com": "alibaba_cloud",
+    "dashscope-intl.aliyuncs.com": "alibaba_cloud",
+    "generativelanguage.googleapis.com": "gcp.gemini",
+    "openrouter.ai": "openrouter",
+}
+_LOCAL = ("127.0.0.1", "localhost", "::1", "0.0.0.0")  # noqa: S104  # compared with, never bound to
+_RAW = "x-stainless-raw-response"
+_BAD_REQUEST = (400, 422)
+_UNKNOWN = re.compile(r"un(supported|recogni[sz]ed|known|expected)|not (supported|permitted|allowed)|forbidden|extra")
+_OTHER_NAME = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
+
+_refused: set[tuple[str | None, str, str]] = set()
+"""(server, model, parameter): what servers have turned down of what we add to requests."""
+
+
+@lru_cache(maxsize=256)
+def _adapters(host: str, *, azure: bool) -> dict[str, Adapter]:
+    """By the end of the path: how requests to this host are read."""
+    named = next((name for ending, name in _PROVIDERS.items() if host.endswith(ending)), "openai")
+    provider = "azure.ai.openai" if azure else "local" if host in _LOCAL else named
+    return {"/chat/completions": Chat(provider, host), "/responses": Responses(provider, host)}
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request of the SDK, as `request()` gets it."""
+
+    client: Any
+    original: Callable[..., Any]
+    cast_to: Any
+    options: Any
+    stream: bool
+    stream_cls: Any
+
+    @property
+    def adapter(self) -> Adapter | None:
+        """How it is read and changed; None where it is no model call that we know."""
+        if not isinstance(self.options.json_data, dict) or str(self.options.method).lower() != "post":
+            return None
+        azure = hasattr(self.client, "_azure_deployment")
+        known = _adapters(str(self.client.base_url.host), azure=azure)
+        adapter = known.get("/" + str(self.options.url).split("?")[0].strip("/"))
+        return replace(adapter, choices=False) if isinstance(adapter, Chat) and not self._divisible else adapter
+
+    @property
+    def _divisible(self) -> bool:
+        """Whether a response with several choices can be taken apart.
+
+        Not a raw one, and not where the SDK parses all choices, so that one that does not parse fails them all.
+        """
+        headers: Any = self.options.headers
+        raw = isinstance(headers, Mapping) and any(
+            name.lower() == _RAW for name in cast("Mapping[str, Any]", headers)
+        )  # or not given
+        return not raw and not callable(self.options.post_parser)
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """What is sent, with the caller's `extra_body`: apart, it would overrule what we change."""
+        return {**self.options.json_data, **(self.options.extra_json or {})}
+
+    @property
+    def call(self) -> Call:
+        """The request's keywords."""
+        return Call(name=f"openai:{str(self.options.url).strip('/')}", arguments=self.body)
+
+    @property
+    def remembered(self) -> bool:
+        """Whether the server adds the answer to a conversation that it keeps."""
+        return self.body.get("conversation") is not None
+
+    @property
+    def asks_usage(self) -> bool:
+        """Whether the caller of a stream wants the chunk with the usage."""
+        return bool(get(self.body.get("stream_options"), "include_usage"))
+
+    def untouched(self) -> Any:
+        """Send it as it is; where an outer layer accounts for a model call, it owns the retries too."""
+        known = in_draw() and self.adapter is not None
+        options = self.options.model_copy(update={"max_retries": 0}) if known else self.options
+        return self.original(self.cast_to, options, stream=self.stream, stream_cls=self.stream_cls)
+
+    def patience(self, seconds: float) -> Any:
+        """The caller's timeout, cut short: nothing else stops a client that blocks."""
+        given = self.options.timeout
+        if not isinstance(given, (int, float, type(None))) and not hasattr(given, "read"):  # not given
+            given = self.client.timeout
+        if given is None or isinstance(given, (int, float)):
+            return min(given or seconds, seconds)
+        parts = {name: getattr(given, name) for name in ("connect", "read", "write", "pool")}
+        return type(given)(**{name: min(part or seconds, seconds) for name, part in parts.items()})
+
+
+class Attempt:
+    """One way to send a request: as the engine wants it, but for what this server has turned down.
+
+    Args:
+        request: what the caller sends.
+        adapter: how it is read.
+        call: what the engine makes of it.
+        leaf: where it is accounted for.
+        blocking: the client blocks.
+    """
+
+    def __init__(self, request: Request, adapter: Adapter, call: Call, leaf: Leaf, *, blocking: bool) -> None:
+        self._request = request
+        self._adapter = adapter
+        self._leaf = leaf
+        self._blocking = blocking
+        self._arrived: Any = None
+        asked, body = request.body, dict(call.arguments)
+        self._key = (adapter.server, str(body.get("model")))
+        for name, other in _OTHER_NAME.items():
+            if name in body and name not in asked and (*self._key, name) in _refused:
+                body[other] = body.pop(name)
+                break
+        self._added = [name for name in _OTHER_NAME if name in body and name not in asked]
+        self.usage_comes = request.stream and isinstance(adapter, Chat)
+        """A stream will end with its usage."""
+        if self.usage_comes and not request.asks_usage:
+            self.usage_comes = (*self._key, "stream_options") not in _refused
+            if self.usage_comes:
+                body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
+                self._added.append("stream_options")
+        self._body = body
+
+    def send(self) -> Any:
+        """Send it; gives an awaitable where the client is async."""
+        request = self._request
+        # An empty extra_json makes the SDK drop what the caller marked as omitted.
+        changes: dict[str, Any] = {"json_data": self._body, "extra_json": {}}
+        if self._leaf.in_draw:
+            # The engine retries; and a caller's idempotency key would make every draw the same answer.
+            changes |= {"max_retries": 0, "idempotency_key": None}
+        if callable(request.options.post_parser):
+            changes["post_parser"] = self._parsed
+        left = seconds_left() if self._blocking else None
+        if left is not None:
+            changes["timeout"] = request.patience(max(left, 0.001))
+        options = request.options.model_copy(update=changes)
+        return request.original(request.cast_to, options, stream=request.stream, stream_cls=request.stream_cls)
+
+    def _parsed(self, response: Any) -> Any:
+        """Let the SDK parse a response, noting that it has arrived: it has its price even if it does not parse."""
+        self._arrived = response
+        return self._request.options.post_parser(response)
+
+    def again(self, error: Exception) -> bool:
+        """After an error: whether to send the request once more, without what was turned down of ours."""
+        if self._arrived is not None:
+            self._leaf.finish(self._adapter.read(self._arrived), answered=False)
+            return False
+        said = str(error).lower()
+        if getattr(error, "status_code", None) not in _BAD_REQUEST or not _UNKNOWN.search(said):
+            return False
+        news = {(*self._key, name) for name in self._added if name in said} - _refused
+        _refused.update(news)
+        return bool(news)

@@ -1,0 +1,9 @@
+"""OpenAI's protocol without its SDK: what the adapters of other clients that speak it share with this one."""
+
+from ._chat import Chat, effort
+from ._meter import Meter
+from ._responses import Responses
+from ._streams import AsyncMetered, AsyncReplayed, Metered, Replayed
+from ._usage import get
+
+__all__ = ["AsyncMetered", "AsyncReplayed", "Chat", "Meter", "Metered", "Replayed", "Responses", "effort", "get"]
