@@ -146,9 +146,24 @@ def _from_genai_prices(provider: str, model: str) -> Prices | None:
     return None
 
 
+# Where litellm's names of providers differ from those of `gen_ai.provider.name`.
+_LITELLM = {
+    "alibaba_cloud": "dashscope",
+    "aws.bedrock": "bedrock",
+    "azure.ai.inference": "azure_ai",
+    "azure.ai.openai": "azure",
+    "gcp.gemini": "gemini",
+    "gcp.vertex_ai": "vertex_ai",
+    "ibm.watsonx.ai": "watsonx",
+    "mistral_ai": "mistral",
+    "moonshot_ai": "moonshot",
+    "x_ai": "xai",
+}
+
+
 def _from_litellm(provider: str, model: str) -> Prices | None:
     table: Mapping[str, Any] = getattr(sys.modules.get("litellm"), "model_cost", {})
-    entry = table.get(model) or table.get(f"{provider}/{model}")
+    entry = table.get(f"{_LITELLM.get(provider, provider)}/{model}") or table.get(model)
     if not entry or "input_cost_per_token" not in entry or "output_cost_per_token" not in entry:
         return None
 

@@ -1,0 +1,12 @@
+"""LiteLLM with test-time compute: its calls, a `Router`'s included, are seen and steered inside draws.
+
+`ttc.instrument()`, which the first scaled function calls, does this as soon as the program imports litellm. It changes
+litellm's functions in place, so that `from litellm import acompletion` before it makes no difference; works for every
+provider, sync and async, streams included.
+"""
+
+from ._completion import Completion
+from ._patch import instrument, uninstrument
+from ._responses import Responses
+
+__all__ = ["Completion", "Responses", "instrument", "uninstrument"]

@@ -1,0 +1,115 @@
+"""litellm's streams: metered while they pass, or read to their end and played again."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import ttc_openai.protocol as openai
+from ttc_middleware import Reading, Usage
+from ttc_middleware.seam import Leaf
+from ttc_openai.protocol import get
+
+_ENDS = ("received_finish_reason", "intermittent_finish_reason")
+
+
+class Meter(openai.Meter):
+    """Takes in the events of one stream of chat completion chunks.
+
+    litellm makes every stream end well. Where the provider's was cut it makes up a finish reason, where no usage came
+    it counts words by itself, and it adds what its own table says that the tokens cost. Only what the provider said
+    is taken from here.
+
+    Args:
+        stream: a `CustomStreamWrapper`, which keeps what really came.
+        adapter: the kind of events.
+        leaf: whom to tell of tokens as they come.
+        usage_comes: a chunk with the usage follows the last word.
+        hide_usage: drop that chunk: the reader did not ask for it.
+    """
+
+    def __init__(self, stream: Any, adapter: Any, leaf: Leaf, *, usage_comes: bool, hide_usage: bool) -> None:
+        super().__init__(adapter, leaf, usage_comes=usage_comes, hide_usage=hide_usage)
+        self._stream = stream
+
+    def see(self, event: Any) -> None:
+        """Take in an event."""
+        if not _only_usage(event):
+            super().see(event)
+            return
+        before = len(self.ready)
+        super().see(event.model_copy(update={"choices": []}))  # as OpenAI sends it: litellm adds an empty choice
+        if len(self.ready) > before:
+            self.ready[-1] = event
+
+    @property
+    def reading(self) -> Reading:
+        """What the stream said, as far as it got."""
+        reading = super().reading
+        if reading.fault == "cut":
+            return reading
+        if get(self._stream, "custom_llm_provider") == "cached_response":
+            return replace(reading, usage=Usage.zero())  # litellm's own cache: nothing was sent
+        if not any(getattr(self._stream, name, "unknown") for name in _ENDS):
+            if not reading.text:  # a page or an empty body in place of a stream
+                return Reading(status="failed", fault="malformed")
+            return Reading(text=reading.text, status="truncated", fault="cut")
+        return replace(reading, usage=self._told(reading.usage))
+
+    def _told(self, usage: Usage | None) -> Usage | None:
+        """The usage without litellm's own part in it."""
+        came = [own for chunk in get(self._stream, "chunks") or () if (own := get(chunk, "usage")) is not None]
+        if usage is None or not came:
+            return None
+        costs = [get(own, "cost", "total_cost") or get(own, "cost") for own in came]
+        cost = next((cost for cost in reversed(costs) if isinstance(cost, (int, float))), None)
+        return replace(usage, usd=None if cost is None else Decimal(str(cost)))
+
+
+def _only_usage(event: Any) -> bool:
+    """Whether a chunk says nothing else."""
+    choices = get(event, "choices")
+    if get(event, "usage") is None or choices is None or not hasattr(event, "model_copy"):
+        return False
+    deltas = [get(choice, "delta") for choice in choices]
+    said = [dict(delta).values() for delta in deltas if delta is not None]
+    return not any(get(choice, "finish_reason") for choice in choices) and not any(any(values) for values in said)
+
+
+class Metered(openai.Metered):
+    """A stream of a call that blocks, accounted for as it is read."""
+
+    def close(self) -> None:
+        """Close the stream; what it has cost so far is accounted for."""
+        self._self_meter.ended()
+        close_sync(self.__wrapped__)
+
+
+class AsyncMetered(openai.AsyncMetered):
+    """A stream of an async call, accounted for as it is read."""
+
+    async def aclose(self) -> None:
+        """Close the stream; what it has cost so far is accounted for."""
+        self._self_meter.ended()
+        await close(self.__wrapped__)
+
+    async def close(self) -> None:
+        """Another name for `aclose()`."""
+        await self.aclose()
+
+
+async def close(stream: Any) -> None:
+    """Let go of an async stream's connection."""
+    closing = getattr(stream, "aclose", None) or getattr(stream, "close", None)
+    done = None if closing is None else closing()
+    if inspect.isawaitable(done):
+        await done
+
+
+def close_sync(stream: Any) -> None:
+    """Let go of a stream's connection: litellm's own streams only know how to do so in async code."""
+    closing = getattr(getattr(stream, "completion_stream", stream), "close", None)
+    if closing is not None:
+        closing()
