@@ -1,0 +1,145 @@
+"""Chat models of LangChain: what each calls its settings, and how to run one unseen. Pure, but for `unseen()`."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Generator
+from typing import Any
+from urllib.parse import urlsplit
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.runnables.config import ensure_config, merge_configs, var_child_runnable_config
+from langgraph.constants import TAG_NOSTREAM
+
+from ttc_middleware.seam import Thinking
+
+try:
+    from langchain.agents.middleware import internal_call_transformer as _internal
+except ImportError:  # langchain below 1.4 has no streams that would need it
+    _internal = None  # type: ignore[assignment]  # tested below
+
+TRANSFORMERS: tuple[Any, ...] = () if _internal is None else (_internal.InternalCallTransformer,)
+_MARK: dict[str, Any] = {} if _internal is None else _internal.internal_call_metadata()
+# LangChain's providers by the names of OpenTelemetry's conventions, where they differ.
+_PROVIDERS = {
+    "amazon_bedrock": "aws.bedrock",
+    "azure": "azure.ai.openai",
+    "google_anthropic_vertex": "gcp.vertex_ai",
+    "google_genai": "gcp.gemini",
+    "google_vertexai": "gcp.vertex_ai",
+    "mistral": "mistral_ai",
+    "xai": "x_ai",
+}
+_LOCAL = ("127.0.0.1", "localhost", "::1", "0.0.0.0")  # noqa: S104  # compared with, never bound to
+_ADDRESSES = ("openai_api_base", "azure_endpoint", "anthropic_api_url", "base_url", "endpoint")
+
+
+def _first(model: Any, *names: str) -> str | None:
+    """The first of these names that the model has a field for."""
+    fields: Any = getattr(model.__class__, "model_fields", ())
+    return next((name for name in names if name in fields), None)
+
+
+def limit_name(model: Any) -> str:
+    """The setting that limits a completion."""
+    return _first(model, "max_tokens", "max_output_tokens", "num_predict") or "max_tokens"
+
+
+def seed_name(model: Any) -> str | None:
+    """The setting for a seed; None where there is none, as with Anthropic and OpenAI's responses."""
+    if getattr(model, "use_responses_api", None) is True:
+        return None
+    return _first(model, "seed", "random_seed")
+
+
+def model_name_field(model: Any) -> str | None:
+    """The field that says which model is asked."""
+    return _first(model, "model_name", "model", "model_id")
+
+
+def takes_settings(model: Any) -> bool:
+    """Whether settings of one call reach the provider; Ollama reads only its fields."""
+    return _first(model, "num_predict") is None
+
+
+def thinking_settings(model: Any, thinking: Thinking) -> dict[str, Any]:
+    """How this model is told how much to think: in tokens where its provider counts them, else as the nearest effort.
+
+    Raises:
+        TypeError: the model has no such setting.
+    """
+    tokens = 0 if thinking == "none" else thinking
+    if isinstance(tokens, int) and _first(model, "thinking_budget"):
+        return {"thinking_budget": tokens}
+    if isinstance(tokens, int) and _first(model, "thinking"):  # Anthropic, whose least is 1,024
+        budget = {"type": "enabled", "budget_tokens": max(tokens, 1_024)}
+        return {"thinking": budget if tokens else {"type": "disabled"}}
+    if not takes_settings(model):  # Ollama: on, off, or an effort
+        return {"reasoning": tokens if isinstance(tokens, str) else bool(tokens)}
+    if _first(model, "reasoning_effort") is None:
+        raise TypeError(f"thinking={thinking!r}: {type(model).__name__} has no setting for how much to think")
+    return {"reasoning_effort": _effort(thinking)}
+
+
+def _effort(thinking: Thinking) -> str:
+    if isinstance(thinking, str):
+        return thinking
+    steps = ((0, "none"), (1_024, "low"), (8_192, "medium"))
+    return next((word for most, word in steps if thinking <= most), "high")
+
+
+def standard_params(model: Any, settings: dict[str, Any]) -> dict[str, Any]:
+    """What LangChain itself tells tracers about a call of this model: provider, model, temperature, limit."""
+    described: Any = getattr(model, "_get_ls_params", None)  # every integration overrides it; absent on other runnables
+    return {} if described is None else dict(described(**settings))
+
+
+def host_of(model: Any) -> str | None:
+    """The host that the model's provider is asked at, where the model names one."""
+    for name in _ADDRESSES:
+        address = getattr(model, name, None)
+        if isinstance(address, str) and "//" in address:
+            return urlsplit(address).hostname
+    return None
+
+
+def provider_of(params: dict[str, Any], host: str | None) -> str:
+    """As in `gen_ai.provider.name`."""
+    given = str(params.get("ls_provider") or "unknown")
+    return "local" if host in _LOCAL else _PROVIDERS.get(given, given)
+
+
+@contextlib.contextmanager
+def unseen(model: Any) -> Generator[Any, None, None]:
+    """A copy of the model that does not stream, is not read from a cache, and stays out of the agent's streams."""
+    if isinstance(model, BaseChatModel):
+        yield model.model_copy(update=_unseen_fields(model))
+        return
+    # A runnable that becomes a model only when called: its streams are at least kept out of sight.
+    config = merge_configs(ensure_config(), {"tags": [TAG_NOSTREAM], "metadata": _MARK})
+    token = var_child_runnable_config.set(config)
+    try:
+        yield model
+    finally:
+        var_child_runnable_config.reset(token)
+
+
+def _unseen_fields(model: BaseChatModel) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "tags": [*(model.tags or []), TAG_NOSTREAM],
+        "metadata": {**(model.metadata or {}), **_MARK},
+        "disable_streaming": True,  # also brings usage with every response
+        "cache": False,  # from a cache all samples would be the same one
+    }
+    if _first(model, "streaming"):
+        fields["streaming"] = False
+    if _first(model, "max_retries"):
+        # The engine retries. Google's integration takes 0 for its default.
+        fields["max_retries"] = 1 if _first(model, "max_output_tokens") else 0
+    return fields
+
+
+def reporting_usage(model: Any) -> Any:
+    """The model, asked to report usage with its streams where it can."""
+    asks = isinstance(model, BaseChatModel) and _first(model, "stream_usage")
+    return model.model_copy(update={"stream_usage": True}) if asks else model

@@ -1,0 +1,137 @@
+"""What an agent's model call brought: text, tool calls, structured output, usage. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any, cast
+
+from langchain.agents.middleware import ModelResponse
+from langchain_core.messages import AIMessage, ToolMessage
+from pydantic_core import to_json
+
+from ttc_middleware import Reading, ToolCall, Usage
+
+# Providers' words for why they stopped, in lower case.
+_CUT = frozenset({"length", "max_tokens", "max_output_tokens", "model_length", "model_context_window_exceeded"})
+_FILTERED = frozenset({
+    "content_filter", "content_filtered", "guardrail_intervened", "safety", "image_safety", "recitation", "blocklist",
+    "prohibited_content", "spii",
+})  # fmt: skip
+_SILENT = ("text", "reasoning", "thinking", "redacted_thinking")
+
+
+def read_response(response: Any) -> Reading:
+    """What a response says."""
+    message = message_of(response)
+    if message is None:
+        return Reading(status="failed", fault="malformed")
+    calls = tuple(ToolCall(call["name"], json.dumps(call["args"], ensure_ascii=False)) for call in message.tool_calls)
+    structured = response.structured_response
+    reason = _reason(message)
+    metadata: Mapping[str, Any] = message.response_metadata
+    return Reading(
+        # A turn that calls tools is not yet an answer; a parsed one is judged as JSON, however it was sent.
+        text=message.text if structured is None and not calls else None if structured is None else _json(structured),
+        tool_calls=calls,
+        usage=read_usage(message),
+        model=metadata.get("model_name") or metadata.get("model"),
+        id=metadata.get("id") or message.id,
+        finish_reasons=(reason,) if reason else (),
+        **_ending(response, message, reason.lower()),
+    )
+
+
+def read_message(message: AIMessage) -> Reading:
+    """What a message says that came inside an exception, because it did not parse: billed, though it is no answer."""
+    return replace(read_response(ModelResponse(result=[message])), status="failed", fault="malformed")
+
+
+def message_of(response: Any) -> AIMessage | None:
+    """The model's own message; None where there is none."""
+    result = response.result if isinstance(response, ModelResponse) else ()
+    return next((message for message in result if isinstance(message, AIMessage)), None)
+
+
+def unparsed(response: ModelResponse[Any]) -> ToolMessage | None:
+    """What LangChain tells the model of structured output that did not parse; None where all is well."""
+    if response.structured_response is not None:
+        return None
+    return next((message for message in response.result if isinstance(message, ToolMessage)), None)
+
+
+def read_usage(message: AIMessage) -> Usage | None:
+    """The usage of a message; None where the provider reported none.
+
+    Reasoning tokens are part of the output with most providers, and beside it with some: the total tells which.
+    """
+    given = message.usage_metadata
+    if given is None:
+        return None
+    prompt, output = given["input_tokens"], given["output_tokens"]
+    reasoning = _detail(given.get("output_token_details"), "reasoning")
+    if reasoning and given.get("total_tokens") == prompt + output + reasoning:
+        output += reasoning
+    cached = _detail(given.get("input_token_details"), "cache_read")
+    return Usage(
+        input_tokens=prompt,
+        output_tokens=output,
+        reasoning_tokens=None if reasoning is None else min(reasoning, output),
+        cached_tokens=None if cached is None else min(cached, prompt),
+        usd=_dollars(message.response_metadata.get("token_usage")),
+    )
+
+
+def _detail(details: Any, name: str) -> int | None:
+    """A part of a token count; OpenAI's service tiers put their name before it ("flex_reasoning")."""
+    parts: Mapping[str, Any] = details or {}
+    found = (value for key, value in parts.items() if key == name or key.endswith(f"_{name}"))
+    return next((value for value in found if isinstance(value, int)), None)
+
+
+def _dollars(token_usage: Any) -> Decimal | None:
+    """What the provider itself says that the call cost (OpenRouter)."""
+    cost = _get(token_usage, "cost")
+    return Decimal(str(cost)) if isinstance(cost, (int, float)) and not isinstance(cost, bool) and cost >= 0 else None
+
+
+def _get(thing: Any, name: str) -> Any:
+    return cast("Mapping[str, Any]", thing).get(name) if isinstance(thing, Mapping) else None
+
+
+def _json(structured: Any) -> str:
+    """Equal values as equal text."""
+    return json.dumps(json.loads(to_json(structured, fallback=str)), sort_keys=True, ensure_ascii=False)
+
+
+def _reason(message: AIMessage) -> str:
+    """Why the model stopped, in its provider's word; "" where it does not say."""
+    said: Mapping[str, Any] = message.response_metadata
+    details = _get(said.get("incomplete_details"), "reason")
+    if details:  # OpenAI's responses
+        return str(details)
+    names = ("finish_reason", "stop_reason", "stopReason", "done_reason", "status")
+    return next((str(said[name]) for name in names if said.get(name)), "")
+
+
+def _ending(response: ModelResponse[Any], message: AIMessage, reason: str) -> dict[str, Any]:
+    if reason in _CUT:
+        return {"status": "truncated"}
+    if reason in _FILTERED:
+        return {"status": "abstained", "fault": "filtered"}
+    if reason == "refusal" or message.additional_kwargs.get("refusal"):
+        return {"status": "abstained", "fault": "refused"}
+    # Arguments that are no JSON, or not what the schema asks: LangChain would ask again, so it is no answer.
+    if message.invalid_tool_calls or unparsed(response) is not None:
+        return {"status": "abstained"}
+    if message.tool_calls or response.structured_response is not None or message.text or _shows(message):
+        return {}
+    return {"status": "failed", "fault": "empty"}
+
+
+def _shows(message: AIMessage) -> bool:
+    """Whether a message without text holds something else to see or hear."""
+    blocks = message.content if isinstance(message.content, list) else []
+    return any(isinstance(block, dict) and block.get("type") not in _SILENT for block in blocks)
