@@ -1,6 +1,10 @@
 """Test-time compute for any LLM call site: verified search, hard budgets, and the hidden tokens on the bill."""
 
-from . import strategies, verifiers
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
+
+from . import strategies
 from ._budget import Budget
 from ._engine import result_of
 from ._errors import (
@@ -40,6 +44,9 @@ from ._types import (
     Verifier,
 )
 from .strategies import BestOfN, Refine, SelfConsistency, Single
+
+if _TYPE_CHECKING:
+    from . import verifiers
 
 __all__ = [
     "Adapter",
@@ -93,3 +100,9 @@ __all__ = [
     "verifiable",
     "verifiers",
 ]
+
+
+def __getattr__(name: str) -> _Any:
+    if name == "verifiers":  # with the sandbox and all that it needs: a third of the import time
+        return _import_module(".verifiers", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

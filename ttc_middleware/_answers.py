@@ -8,7 +8,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Hashable
 from fractions import Fraction
-from typing import Any
+from typing import Any, cast
 
 from ._inspect import takes_sample
 from ._types import Sample
@@ -23,9 +23,8 @@ def answer_key(by: Callable[[Any], Hashable | None] | None) -> Callable[[Sample[
     """A function from a sample to its answer class; `by` is asked if given."""
     if by is None:
         return stated_answer
-    if takes_sample(by):
-        return by
-    return lambda sample: by(sample.output) if sample.status == "answer" else None
+    whole = takes_sample(by)
+    return lambda sample: by(sample if whole else sample.output) if sample.status == "answer" else None
 
 
 def stated_answer(sample: Sample[Any]) -> Hashable | None:
@@ -83,7 +82,7 @@ def _canonical_json(text: str) -> str:
         return text
 
 
-def _value(output: object) -> Hashable | None:
+def _value(output: Any) -> Hashable | None:
     if output is None:
         return None
     dump = getattr(output, "model_dump_json", None)
@@ -91,6 +90,20 @@ def _value(output: object) -> Hashable | None:
         return type(output).__qualname__, _canonical_json(str(dump()))
     if dataclasses.is_dataclass(output) and not isinstance(output, type):
         output = dataclasses.asdict(output)
-    if isinstance(output, (dict, list, tuple, set)):
-        return json.dumps(output, sort_keys=True, default=repr)
+    listed = getattr(output, "tolist", None)
+    if callable(listed):  # an array, whose repr leaves out its middle
+        output = listed()
+    if isinstance(output, (dict, list, tuple, set, frozenset)):
+        try:
+            return json.dumps(output, sort_keys=True, default=_in_words)
+        except (TypeError, ValueError, RecursionError):  # keys that cannot be sorted, or a ring
+            return repr(cast("object", output))
     return output if isinstance(output, Hashable) else repr(output)
+
+
+def _in_words(value: object) -> object:
+    return (
+        sorted(repr(each) for each in cast("set[object]", value))
+        if isinstance(value, (set, frozenset))
+        else repr(value)
+    )

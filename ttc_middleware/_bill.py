@@ -20,12 +20,18 @@ def bill_of(draws: Draws, *, winner: Sample[Any] | None, unseen: bool) -> Bill:
     bill, plain = Bill(), Usage.zero()
     gaps = {"nothing observed": 1} if unseen else {}
     for tab, samples, judged in draws:
+        running = len(tab.pending)
+        if running:
+            bill += Bill(discarded=Usage(running), gaps={"still running": running})
         own = winner is not None and any(sample.index == winner.index for sample in samples)
         for entry in tab.entries:
             bill += _entry(entry, winner if own else None)
         if tab.index == 0 or (own and not plain.tokens):
             plain = _plain(tab, samples)
         for verification in judged:
+            running = len(verification.pending)
+            if running:
+                bill += Bill(verifying=Usage(running), gaps={"still running": running})
             for entry in verification.entries:
                 bill += Bill(verifying=entry.usage, gaps=_gap(entry))
         for sample in samples:
@@ -93,7 +99,7 @@ def apportion(usage: Usage, weights: Sequence[int]) -> list[Usage]:
     for place, weight in enumerate(weights):
         done += weight
         upto = _upto(usage, done, total) if place < len(weights) - 1 else usage
-        parts.append(replace(minus(upto, before), calls=usage.calls if place == 0 else 0))
+        parts.append(minus(upto, before))  # so the calls are all the first one's
         before = upto
     return parts
 

@@ -6,8 +6,8 @@ then never overshoot, however many there are. (Checking what is spent and then c
 (calls in flight - 1) x the dearest call: 127 % over with 256 in flight, measured.)
 
 Who does not fit waits, first come, first served, at the ledger that has no room, as long as an open hold there could
-still free some. Nobody behind overtakes, so nobody starves; calls under other ledgers are not held up. Once nothing open
-could help, the wish is cut to what is left; below the floor the answer is `BudgetExceeded`.
+still free some. Nobody behind overtakes, so nobody starves; calls under other ledgers are not held up. Once nothing
+open could help, the wish is cut to what is left; below the floor the answer is `BudgetExceeded`.
 
 All amounts are integers: tokens, nano-dollars, samples, seats (draws in flight). A reservation with unknown outcome is
 settled for all of it: the money may be gone.
@@ -67,8 +67,12 @@ class Budget:
                 raise ValueError(f"Budget({name}=) must be a whole number from 1, or None; got {value!r}")
         if self.usd is not None:
             object.__setattr__(self, "usd", _dollars(self.usd))
-        if self.seconds is not None and not (
-            isinstance(self.seconds, (int, float)) and math.isfinite(self.seconds) and self.seconds > 0
+        seconds = self.seconds
+        if seconds is not None and (
+            isinstance(seconds, bool)
+            or not isinstance(seconds, (int, float))
+            or not math.isfinite(seconds)
+            or seconds <= 0
         ):
             raise ValueError(f"Budget(seconds=) must be a positive number, or None; got {self.seconds!r}")
 
@@ -125,11 +129,11 @@ class Hold:
     __slots__ = ("amounts", "granted", "ledger", "open")
 
     def __init__(self, ledger: Ledger, amounts: dict[Resource, int], granted: int) -> None:
-        self.ledger = ledger
-        self.amounts = amounts
-        self.granted = granted
+        self.ledger: Ledger = ledger
+        self.amounts: dict[Resource, int] = amounts
+        self.granted: int = granted
         """Wished units that were granted."""
-        self.open = True
+        self.open: bool = True
 
     def settle(self, actual: Mapping[Resource, int] | None = None) -> None:
         """Give the hold back and charge `actual`; None charges all of it, since what was spent is unknown."""
@@ -142,10 +146,10 @@ class Ticket:
     __slots__ = ("ask", "at", "ledger", "number", "outcome", "wake")
 
     def __init__(self, ledger: Ledger, ask: Ask, wake: Callable[[], object]) -> None:
-        self.ledger = ledger
-        self.ask = ask
-        self.wake = wake
-        self.number = next(_numbers)
+        self.ledger: Ledger = ledger
+        self.ask: Ask = ask
+        self.wake: Callable[[], object] = wake
+        self.number: int = next(_numbers)
         self.at: Ledger | None = None
         """The ledger in whose queue it stands."""
         self.outcome: Hold | BudgetExceeded | None = None
@@ -172,11 +176,11 @@ class Ledger:
     __slots__ = ("limits", "overrun", "parent", "reserved", "spent", "waiting_for_money", "waiting_for_seats")
 
     def __init__(self, limits: Mapping[Resource, int], parent: Ledger | None = None) -> None:
-        self.limits = dict(limits)
-        self.parent = parent
-        self.spent = dict.fromkeys(self.limits, 0)
-        self.reserved = dict.fromkeys(self.limits, 0)
-        self.overrun = dict.fromkeys(self.limits, 0)
+        self.limits: dict[Resource, int] = dict(limits)
+        self.parent: Ledger | None = parent
+        self.spent: dict[Resource, int] = dict.fromkeys(self.limits, 0)
+        self.reserved: dict[Resource, int] = dict.fromkeys(self.limits, 0)
+        self.overrun: dict[Resource, int] = dict.fromkeys(self.limits, 0)
         # Seats queue apart from money: a draw waiting for a seat must not block the call that would free one.
         self.waiting_for_seats: list[Ticket] = []
         self.waiting_for_money: list[Ticket] = []
@@ -280,6 +284,14 @@ class Ledger:
         ticket.at = self
         bisect.insort(self._queue(ticket.ask), ticket)  # a ticket that moves between ledgers keeps its rank
 
+    def _behind(self, ticket: Ticket) -> Ledger | None:
+        """The other ledger on a ticket's path where an earlier one waits, which goes first."""
+        for node in ticket.ledger.path():
+            queue = node._queue(ticket.ask)  # noqa: SLF001  # same tree
+            if node is not self and queue and queue[0] < ticket:
+                return node
+        return None
+
     def _serve(self) -> list[Ticket]:
         """Let the heads of the queues on this path in while they fit."""
         woken: list[Ticket] = []
@@ -287,7 +299,7 @@ class Ledger:
             for queue in (node.waiting_for_seats, node.waiting_for_money):
                 while queue:
                     ticket = queue[0]
-                    outcome = ticket.ledger._admit(ticket.ask)  # noqa: SLF001  # same tree
+                    outcome = node._behind(ticket) or ticket.ledger._admit(ticket.ask)  # noqa: SLF001  # same tree
                     if outcome is node:
                         break
                     del queue[0]

@@ -16,6 +16,7 @@ import anyio
 import anyio.lowlevel
 
 from ._budget import Hold, Ticket
+from ._caps import CapOfOurs
 from ._context import OWNED, SCOPE, TAB, Scope, Tab, warn_once
 from ._errors import BudgetExceeded
 from ._faults import ATTEMPTS, Failure, RetryBudget, classify, pause, retryable
@@ -76,6 +77,7 @@ def _conversation(adapter: Adapter, call: Call, bell: Bell) -> Generator[_Step, 
     tab, scope = TAB.get(), SCOPE.get()
     plain, wish = call, Draw()
     request = _described(adapter, call)
+    cap = CapOfOurs(request)
     if tab is not None:
         if tab.closed:
             raise Closed("the search that this draw belonged to has ended")
@@ -91,8 +93,9 @@ def _conversation(adapter: Adapter, call: Call, bell: Bell) -> Generator[_Step, 
         leaf = Leaf(request, tab, scope)
         hold = yield from _reserved(leaf, adapter, call, bell)
         try:
-            if hold is not None and hold.granted != request.max_tokens:
-                call = adapter.apply(call, Draw(max_tokens=hold.granted))
+            limit = None if hold is None else cap.under(hold.granted)
+            if limit not in (None, request.max_tokens):
+                call = adapter.apply(call, Draw(max_tokens=limit))
                 leaf.request = _described(adapter, call)
             leaf.open(hold, attempt)
         except BaseException:
@@ -107,6 +110,8 @@ def _conversation(adapter: Adapter, call: Call, bell: Bell) -> Generator[_Step, 
             bare = _without_refused(wish, request, failure)
             if bare is not None:
                 wish = bare
+                continue
+            if cap.too_high(failure):
                 continue
             attempt += 1
             if tab is None or not failure.retry or attempt >= ATTEMPTS or not _in_time(scope, failure, allowance):
@@ -165,7 +170,7 @@ def _wish(tab: Tab, request: Request) -> Draw:
         draw = replace(draw, instruction=None)
     tab.instructed = True
     refused = {name: None for name in _SAMPLING if (request.model, name) in _refused}
-    return replace(draw, parent=None, **refused)
+    return replace(draw, parent=None, **refused) if refused or draw.parent is not None else draw
 
 
 _SAMPLING = ("temperature", "seed")

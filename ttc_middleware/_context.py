@@ -78,7 +78,7 @@ class Tab:
 
     __slots__ = (
         "callbacks", "closed", "draw", "entries", "first_model", "held", "index", "instructed", "ledger", "parent",
-        "role", "tools_ran", "unheld", "whole",
+        "pending", "role", "tools_ran", "unheld", "whole",
     )  # fmt: skip
 
     def __init__(
@@ -92,20 +92,22 @@ class Tab:
         parent: Tab | None = None,
         unheld: Unheld | None = None,
     ) -> None:
-        self.draw = draw
-        self.index = index
+        self.draw: Draw = draw
+        self.index: int = index
         self.role: Role = role
-        self.ledger = ledger
-        self.whole = whole
-        self.parent = parent
-        self.unheld = unheld
+        self.ledger: Ledger | None = ledger
+        self.whole: bool = whole
+        self.parent: Tab | None = parent
+        self.unheld: Unheld | None = unheld
         self.entries: list[Entry] = []
+        self.pending: set[object] = set()
+        """Model calls under way: a thread that blocks goes on after its search has ended."""
         self.callbacks: list[Callable[[], Any]] = []
         self.first_model: str | None = None
-        self.instructed = False
-        self.held = False
-        self.tools_ran = False
-        self.closed = False
+        self.instructed: bool = False
+        self.held: bool = False
+        self.tools_ran: bool = False
+        self.closed: bool = False
         """The search has gone on without this draw: nothing more may be sent for it."""
 
     def record(self, entry: Entry) -> None:
@@ -141,7 +143,7 @@ class Unheld:
     __slots__ = ("count",)
 
     def __init__(self) -> None:
-        self.count = 0
+        self.count: int = 0
 
 
 @dataclass

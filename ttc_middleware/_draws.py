@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
 import time
-from collections.abc import Awaitable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -22,7 +22,7 @@ from ._plan import Invoke, Plan
 from ._types import Call, Draw, Fault, Reading, Sample, Usage, Verdict
 from ._verify import Check, verdict_of
 
-
+_EMPTY = Reading(status="failed", fault="empty")
 NO_CHOICES: set[tuple[str, str | None, str]] = set()
 """Endpoints that refused or ignored `n`."""
 
@@ -50,12 +50,22 @@ class Desk:
     """The first limit that refused something."""
     unseen: bool = False
     """A draw brought an answer without any model call that was seen."""
+    waits: bool = False
+    """Verifications take time of their own: run side by side, several take no longer than one."""
+
+    def __post_init__(self) -> None:
+        self.waits = self.plan.in_thread or (self.plan.check is not None and self.plan.check.waits)
 
     def no_choices(self) -> None:
         """Remember that this endpoint does not send several completions of one request."""
         request = self.plan.adapter.describe(self.call)
         if request is not None:
             NO_CHOICES.add((request.provider, request.server, request.model))
+
+    def release(self) -> None:
+        """Let go of the draws, which hold on to this desk: without the cycle, responses are freed at once."""
+        self.tasks.clear()
+        self.by_index.clear()
 
     def ring(self) -> None:
         """Tell the search that something has changed."""
@@ -121,7 +131,8 @@ class DrawTask:
             await self._shared()
             return
         try:
-            sample = self._read(0, await self.desk.invoke(self.desk.call), None)
+            output = await self.desk.invoke(self.desk.call)
+            sample = self._sample(0, output, self.desk.plan.adapter.read(output), None)
         except Exception as error:  # noqa: BLE001  # a failed sample is dropped; it never sinks the call
             self._deliver(self._failed(error))
             return
@@ -132,9 +143,12 @@ class DrawTask:
         plan, call = self.desk.plan, self.desk.call
         try:
             response = await self.desk.invoke(plan.adapter.merge(call, self.count))
-            outputs = list(plan.adapter.split(response))[: self.count]
-            shares = apportion(answered(self.tab), [self._weight(output) for output in outputs])
-            samples = [self._read(*each) for each in zip(range(self.count), outputs, shares, strict=False)]
+            # A response without any output has failed them all: asking once more for each would be a retry.
+            outputs = list(plan.adapter.split(response))[: self.count] or [response] * self.count
+            readings = [_EMPTY if output is None else plan.adapter.read(output) for output in outputs]
+            shares = apportion(answered(self.tab), [_weight(reading) for reading in readings])
+            parts = zip(range(self.count), outputs, readings, shares, strict=False)
+            samples = [self._sample(*part) for part in parts]
         except Exception as error:  # noqa: BLE001  # as above
             if classify(error).fault != "rejected":  # every sample failed, and trying each again would be a retry
                 for _ in range(self.count):
@@ -144,13 +158,17 @@ class DrawTask:
         alone = [self._split_off(place) for place in range(len(samples), self.count)]
         self.count = len(samples)
         self.spans = self.spans[: self.count]
-        async with anyio.create_task_group() as group:
-            for sample in samples:
-                group.start_soon(self._judged, sample)
-            for task in alone:
-                group.start_soon(task.run)
-        if any(sample.status != "failed" for task in alone for sample in task.samples):
-            self.desk.no_choices()
+        if not alone:
+            await self._all_judged(samples)
+            return
+        try:
+            async with anyio.create_task_group() as group:
+                for task in alone:
+                    group.start_soon(task.run)
+                await self._all_judged(samples)
+        finally:  # the last sample may end the search, which cancels this task
+            if any(sample.status != "failed" for task in alone for sample in task.samples):
+                self.desk.no_choices()
 
     def _split_off(self, place: int) -> DrawTask:
         """A draw of its own for one of the samples that were to share a request."""
@@ -162,16 +180,7 @@ class DrawTask:
         task.spans = [self.spans[place]]
         return task
 
-    def _weight(self, output: Any) -> int:
-        """How long an output is: its share of a request that served several."""
-        if output is None:
-            return 0
-        reading = self.desk.plan.adapter.read(output)
-        return 1 + len(reading.text or "") + sum(len(call.arguments) for call in reading.tool_calls)
-
-    def _read(self, place: int, output: Any, share: Usage | None) -> Sample[Any]:
-        empty = output is None and share is not None
-        reading = Reading(status="failed", fault="empty") if empty else self.desk.plan.adapter.read(output)
+    def _sample(self, place: int, output: Any, reading: Reading, share: Usage | None) -> Sample[Any]:
         if self.desk.plan.plain:
             self._look_inside()
         return Sample(
@@ -226,6 +235,16 @@ class DrawTask:
             usage=Usage.zero() if self.samples else self.tab.spent,
         )
 
+    async def _all_judged(self, samples: list[Sample[Any]]) -> None:
+        """Verify side by side; in turn where no time would be won, since a task costs more than most verifiers."""
+        left = samples[::-1]
+        while left and not self.desk.waits:
+            await self._judged(left.pop())
+        if left:
+            async with anyio.create_task_group() as group:
+                while left:
+                    group.start_soon(self._judged, left.pop())
+
     async def _judged(self, sample: Sample[Any]) -> None:
         """Verify a sample and hand it to the strategy."""
         desk = self.desk
@@ -248,31 +267,43 @@ class DrawTask:
         problem = ""
         for _ in range(2):
             try:
-                with anyio.fail_after(self.desk.plan.patience):
-                    return verdict_of(await self._asked(check, sample), self.desk.plan.accept)
+                said = self._asked(check, sample)
+                if inspect.isawaitable(said):
+                    self.desk.waits = True
+                    with anyio.fail_after(self.desk.plan.patience):
+                        said = await said
+                return verdict_of(said, self.desk.plan.accept)
             except Exception as error:  # noqa: BLE001  # whatever a verifier raises
                 problem = f"{type(error).__name__}: {error!s:.500}"
         return Verdict(0.0, feedback=f"verifier {check.name} failed: {problem}", accepted=False, failed=True)
 
-    async def _asked(self, check: Check, sample: Sample[Any]) -> Any:
-        arguments = self.desk.call.arguments
+    def _asked(self, check: Check, sample: Sample[Any]) -> Any:
+        """What the verifier returns, or something to wait for that gives it."""
         if self.desk.plan.in_thread:
-            said = await anyio.to_thread.run_sync(check.ask, sample, arguments, abandon_on_cancel=True)
-        else:
-            started = time.perf_counter()
-            said = check.ask(sample, arguments)
-            blocked = time.perf_counter() - started
-            if blocked > 0.1:  # noqa: PLR2004  # a tenth of a second is what other tasks notice
-                warn_once(
-                    "slow verifier",
-                    check.name,
-                    f"verifier {check.name} held the event loop for {blocked:.1f} s: make it async, or run its slow part"
-                    " in a thread",
-                )
-        return await said if isinstance(said, Awaitable) else said
+            return self._asked_in_thread(check, sample)
+        started = time.perf_counter()
+        said = check.ask(sample, self.desk.call.arguments)
+        blocked = time.perf_counter() - started
+        if blocked > 0.1:  # noqa: PLR2004  # a tenth of a second is what other tasks notice
+            warn_once(
+                "slow verifier",
+                check.name,
+                f"verifier {check.name} held the event loop for {blocked:.1f} s: make it async, or run its slow part in"
+                " a thread",
+            )
+        return said
+
+    async def _asked_in_thread(self, check: Check, sample: Sample[Any]) -> Any:
+        said = await anyio.to_thread.run_sync(check.ask, sample, self.desk.call.arguments, abandon_on_cancel=True)
+        return await said if inspect.isawaitable(said) else said
 
     def _deliver(self, sample: Sample[Any]) -> None:
         self.samples.append(sample)
         self.ended.append(_telemetry.now())
         self.desk.finished.append(sample)
         self.desk.ring()
+
+
+def _weight(reading: Reading) -> int:
+    """How long an answer is: its share of a request that served several."""
+    return 1 + len(reading.text or "") + sum(len(call.arguments) for call in reading.tool_calls)

@@ -6,7 +6,6 @@ an exception group of ours.
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Awaitable, Sequence
 from dataclasses import replace
@@ -24,7 +23,7 @@ from ._draws import NO_CHOICES, Desk, DrawTask
 from ._errors import BadResponse, BudgetExceeded, BudgetUnenforceable, NotAccepted
 from ._plan import Invoke, Plan
 from ._search import NoSamples
-from ._strategy import needs_all
+from ._strategy import begin, needs_all
 from ._types import Bill, Call, Cancel, Capability, Draw, Request, Result, Sample, StopReason, T
 
 _PATIENCE = 1_000  # how often a strategy may ask on after it was told that no more will come
@@ -43,8 +42,20 @@ async def search(plan: Plan, call: Call, invoke: Invoke[T]) -> Result[T]:
 
 def result_of(error: BaseException) -> Result[Any] | None:
     """What the search found and spent before it raised this; None if it was not raised by a search."""
-    found = getattr(error, "_ttc_result", None)
-    return found if isinstance(found, Result) else None
+    story = getattr(error, "_ttc_story", None)
+    return story.result if isinstance(story, _Story) else None
+
+
+class _Story:
+    """Keeps a result on an exception, and out of its pickle: a result holds whatever the call was given."""
+
+    __slots__ = ("result",)
+
+    def __init__(self, result: Result[Any] | None = None) -> None:
+        self.result = result
+
+    def __reduce__(self) -> tuple[type[_Story], tuple[()]]:
+        return _Story, ()
 
 
 class _Run(Generic[T]):
@@ -99,14 +110,14 @@ class _Run(Generic[T]):
             finally:
                 _telemetry.end_search(span, result, bill, len(self.desk.by_index), time.monotonic() - self.started)
                 span.end()
+                desk.release()
                 if desk.outer_tab is None:
                     for tracker in self.scope.trackers:
                         tracker.add(bill)
         result = result or self._result(bill)
         if self.error is None:
             return result
-        with contextlib.suppress(AttributeError):  # an exception with __slots__
-            self.error._ttc_result = result  # type: ignore[attr-defined]  # noqa: SLF001  # for result_of()
+        object.__setattr__(self.error, "_ttc_story", _Story(result))  # even where its class allows no attributes
         raise self.error
 
     # What the strategy asks and is told.
@@ -120,10 +131,11 @@ class _Run(Generic[T]):
                 pass  # _problem() says why there are none
             except Exception as error:  # noqa: BLE001  # raised outside the group
                 self.error = error
-            group.cancel_scope.cancel()
+            if self.desk.active:
+                group.cancel_scope.cancel()
 
     async def _drive(self, group: TaskGroup) -> None:
-        steps = self.plan.strategy.search(self.desk.call)
+        steps = begin(self.plan.strategy, self.desk.call)
         asked_on = 0
         try:
             step = next(steps)
@@ -136,11 +148,18 @@ class _Run(Generic[T]):
                         raise RuntimeError(f"{self.plan.strategy!r} goes on asking after it was told that no more come")
                 step = steps.send(sample)
         except StopIteration as end:
-            self.winner = end.value
+            self.winner = self._sent(end.value)
         finally:
             steps.close()
 
+    def _sent(self, winner: Any) -> Sample[Any] | None:
+        if winner is None or any(winner is sample for sample in self.desk.finished):
+            return winner  # type: ignore[no-any-return]
+        raise TypeError(f"{self.plan.strategy!r} must return one of the samples it was sent, got {winner!r:.200}")
+
     def _start(self, step: Sequence[Draw | Cancel], group: TaskGroup) -> None:
+        if not step:
+            return
         desk = self.desk
         draws: list[Draw] = []
         for item in step:
@@ -242,8 +261,9 @@ class _Run(Generic[T]):
         _warn_if_all_equal(self.plan.name, samples)
         accepted = winner is not None and winner.accepted
         reason: StopReason = "accepted" if accepted else "budget" if self.desk.refusal is not None else "decided"
+        output: Any = None if winner is None else winner.output
         return Result(
-            output=None if winner is None else winner.output,
+            output=output,
             accepted=accepted,
             bill=bill,
             samples=samples,

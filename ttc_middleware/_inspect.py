@@ -29,7 +29,7 @@ def takes_sample(fn: Callable[..., Any]) -> bool:
             target = fn if inspect.isroutine(fn) else type(fn).__call__
             annotation = typing.get_type_hints(target)[first.name]
         except Exception:  # noqa: BLE001  # a name that exists only for type checkers: judge by the text
-            head = annotation.split("[")[0].strip().rsplit(".", 1)[-1]
+            head = str(annotation).split("[")[0].strip().rsplit(".", 1)[-1]
             return head == "Sample"
     return bool(annotation is Sample or typing.get_origin(annotation) is Sample)
 

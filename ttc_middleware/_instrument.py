@@ -6,8 +6,6 @@ import importlib
 import sys
 from collections.abc import Callable
 
-import wrapt
-
 from ._context import SETTINGS
 
 # Which adapter knows which SDK. An adapter has instrument() and uninstrument(), and patches only what is imported.
@@ -29,6 +27,8 @@ def instrument() -> None:
         if sdk in sys.modules:
             _patch(sdk)
         elif sdk not in _hooked:
+            import wrapt  # noqa: PLC0415  # as slow to import as the rest of the core together
+
             _hooked.add(sdk)
             wrapt.register_post_import_hook(lambda module: _patch(module.__name__), sdk)
 

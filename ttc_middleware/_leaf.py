@@ -9,11 +9,13 @@ from decimal import Decimal
 
 from opentelemetry.trace import Span
 
-from . import _prices, _telemetry
+from . import _telemetry
 from ._budget import NANO, Ask, Hold, Ledger, Ticket
+from ._caps import known_limit
 from ._context import SETTINGS, Entry, Scope, Tab
 from ._errors import BudgetUnenforceable, PriceUnknown
 from ._faults import Failure
+from ._prices import Cost, find
 from ._types import Adapter, Bill, Call, Capability, Reading, Request, Usage
 
 FLOOR = 256
@@ -30,14 +32,14 @@ class Leaf:
     __slots__ = ("_done", "_hold", "_prices", "_scope", "_span", "_started", "_tab", "deferred", "request", "seen")
 
     def __init__(self, request: Request, tab: Tab | None, scope: Scope) -> None:
-        self.request = request
-        self.deferred = False
-        self.seen = 0
+        self.request: Request = request
+        self.deferred: bool = False
+        self.seen: int = 0
         """Chunks with content that a stream has brought: at least so many tokens."""
         self._tab = tab
         self._scope = scope
         self._hold: Hold | None = None
-        self._prices = _prices.find(request.provider, request.model, SETTINGS.prices)
+        self._prices = find(request.provider, request.model, SETTINGS.prices)
         self._span: Span = _telemetry.NO_SPAN
         self._started = 0.0
         self._done = False
@@ -73,7 +75,7 @@ class Leaf:
             usage, cost = self._price(replace(usage, calls=1, seconds=seconds))
         gap = None if usage is not None else "cut" if reading.fault == "cut" else "no usage reported"
         self._end(reading, usage, cost, seconds, Entry(
-            usage or Usage(seconds=seconds),
+            usage or Usage(output_tokens=self.seen, seconds=seconds),
             answered=answered,
             reasoning_usd=None if cost is None else cost.reasoning,
             fault=reading.fault,
@@ -121,12 +123,15 @@ class Leaf:
         rates = {resource: rate * request.choices for resource, rate in rates.items()}
         wish = request.max_tokens
         if wish is None:
-            wish = self._share(ledger, fixed, rates)
+            share = self._share(ledger, fixed, rates)
+            wish = min(share, known_limit(request) or share)
         return ledger.reserve(Ask(fixed, wish, rates, floor=FLOOR), ring)
 
     def open(self, hold: Hold | None, attempt: int) -> None:
         """Start the clock and the span: the call is about to be sent, under this reservation."""
         self._hold = hold
+        if self._tab is not None:
+            self._tab.pending.add(self)
         role = "sample" if self._tab is None else self._tab.role
         self._span = _telemetry.call_span(self.request, attempt, role, self._scope.tags)
         self._started = time.perf_counter()
@@ -141,7 +146,7 @@ class Leaf:
         ]
         return max(FLOOR, min(shares, default=FLOOR))
 
-    def _price(self, usage: Usage) -> tuple[Usage, _prices.Cost | None]:
+    def _price(self, usage: Usage) -> tuple[Usage, Cost | None]:
         if self._prices is None:
             if usage.usd is None:
                 return usage, None
@@ -149,18 +154,18 @@ class Leaf:
             share = usage.usd / (usage.tokens or 1)
             output = share * usage.output_tokens
             reasoning = share * (usage.reasoning_tokens or 0)
-            return usage, _prices.Cost(usage.usd, usage.usd - output, output, reasoning)
+            return usage, Cost(usage.usd, usage.usd - output, output, reasoning)
         cost = self._prices.cost(usage)
         if usage.usd is not None and cost.total:  # the provider's own total, split as the table would
             factor = usage.usd / cost.total
-            cost = _prices.Cost(usage.usd, cost.input * factor, cost.output * factor, cost.reasoning * factor)
+            cost = Cost(usage.usd, cost.input * factor, cost.output * factor, cost.reasoning * factor)
         return replace(usage, usd=cost.total), cost
 
     def _end(
         self,
         reading: Reading | None,
         usage: Usage | None,
-        cost: _prices.Cost | None,
+        cost: Cost | None,
         seconds: float,
         entry: Entry,
         failure: Failure | None = None,
@@ -177,6 +182,7 @@ class Leaf:
                 self._hold.settle(amounts(usage))
         if self._tab is not None:
             self._tab.record(entry)
+            self._tab.pending.discard(self)
         elif self._scope.trackers:
             bill = entry_bill(entry)
             for tracker in self._scope.trackers:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from decimal import Decimal
@@ -186,7 +186,7 @@ class Tracking:
 
 
 @contextmanager
-def tracking() -> Iterator[Tracking]:
+def tracking() -> Generator[Tracking, None, None]:
     """Bill everything that runs inside, scaled or not: `with ttc.tracking() as bill: …; print(bill)`."""
     instrument_once()
     bill, outer = Tracking(), SCOPE.get()
@@ -198,7 +198,7 @@ def tracking() -> Iterator[Tracking]:
 
 
 @contextmanager
-def tags(**values: str) -> Iterator[None]:
+def tags(**values: str) -> Generator[None, None, None]:
     """Put tags on every span inside: `with ttc.tags(session="…", user="…"):`.
 
     `session` and `user` become `session.id` and `user.id`, everything else `ttc.tag.<name>`.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Literal, overload
+from typing import Any, Literal, cast
 
 from ._budget import Budget
 from ._context import SCOPE, TAB, Entry
@@ -15,7 +15,7 @@ from ._plan import OnReject, PlainFunction
 from ._site import Site
 from ._strategy import check_strategy
 from ._types import Adapter, Draw, Strategy, T, Thinking, Usage, Verifier
-from ._wrapped import DEFERRED, AsyncScaled, P, Scaled, function_of
+from ._wrapped import DEFERRED, AsyncScaled, P, Scaled, ScaledFunction, function_of
 
 
 def scale(
@@ -100,15 +100,7 @@ class Decorator:
         self._named = named
         self._model_calls = model_calls
 
-    @overload
-    def __call__(  # type: ignore[overload-overlap]  # the first match is meant: async before sync
-        self, fn: Callable[P, Coroutine[Any, Any, T]], /
-    ) -> AsyncScaled[P, T]: ...
-
-    @overload
-    def __call__(self, fn: Callable[P, T], /) -> Scaled[P, T]: ...
-
-    def __call__(self, fn: Any, /) -> Any:
+    def __call__(self, fn: Callable[P, T], /) -> ScaledFunction[P, T]:
         """Wrap a function.
 
         Raises:
@@ -116,7 +108,9 @@ class Decorator:
         """
         if isinstance(fn, (staticmethod, classmethod)):
             # Above @staticmethod or @classmethod: wrap what is inside, and keep the binding.
-            return type(fn)(self(fn.__func__))
+            inside: Any = cast("Any", fn)
+            bound: ScaledFunction[P, T] = type(inside)(self(inside.__func__))
+            return bound
         target = function_of(fn)
         asynchronous = inspect.iscoroutinefunction(target)
         signature = inspect.signature(fn)
@@ -127,7 +121,9 @@ class Decorator:
             in_thread=not asynchronous,
         )
         instrument_once()
-        return (AsyncScaled if asynchronous else Scaled)(fn, site, signature, model_calls=self._model_calls)
+        kind: Any = AsyncScaled if asynchronous else Scaled
+        scaled: ScaledFunction[P, T] = kind(fn, site, signature, model_calls=self._model_calls)
+        return scaled
 
 
 def _names(signature: inspect.Signature) -> frozenset[str] | None:

@@ -89,11 +89,12 @@ class Site:
 
     def plan(self) -> Plan | None:
         """How to search here and now; None: not at all, the call passes through."""
-        block = SCOPE.get().policy or _NO_POLICY
-        named = SETTINGS.policies.get(self.name, _NO_POLICY)
-        default = SETTINGS.default or _NO_POLICY
+        block: Policy = SCOPE.get().policy or _NO_POLICY
+        named: Policy = SETTINGS.policies.get(self.name, _NO_POLICY)
+        default: Policy = SETTINGS.default or _NO_POLICY
         strategy = _first(block.strategy, named.strategy, self.strategy, default.strategy)
-        thinking = _first(block.thinking, named.thinking, self.thinking, default.thinking)
+        thinking: Thinking | None = _first(block.thinking, named.thinking, self.thinking, default.thinking)
+        on_reject: OnReject | None = _first(block.on_reject, named.on_reject, self.on_reject, default.on_reject)
         # A block's budget is kept by the block's own ledger.
         budget = tightest(self.budget, named.budget, default.budget)
         if strategy is None and thinking is None and budget is None:
@@ -107,7 +108,7 @@ class Site:
             strategy=strategy,
             check=self.check,
             accept=self.accept,
-            on_reject=_first(block.on_reject, named.on_reject, self.on_reject, default.on_reject) or "best",
+            on_reject=on_reject or "best",
             budget=budget or Budget(),
             thinking=thinking,
             adapter=self.adapter,

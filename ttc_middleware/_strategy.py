@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Generator
+from typing import Any, cast
 
-from ._types import Capability, Strategy
+from ._types import Call, Capability, Search, Strategy
 
 
 def check_strategy(strategy: object) -> None:
@@ -13,6 +14,14 @@ def check_strategy(strategy: object) -> None:
         raise TypeError(f"a strategy is an object, not a class: write {strategy.__name__}(…)")
     if not callable(getattr(strategy, "search", None)):
         raise TypeError(f"a strategy has a search(call) method, like ttc.BestOfN(8); got {strategy!r}")
+
+
+def begin(strategy: Strategy, call: Call) -> Search[Any]:
+    """Start a search; raises TypeError if `search()` is no generator function."""
+    steps: object = strategy.search(call)
+    if not isinstance(steps, Generator):
+        raise TypeError(f"search(call) of {strategy!r} must be a generator, got {steps!r:.200}")
+    return cast("Search[Any]", steps)
 
 
 def needs_verifier(strategy: Strategy) -> bool:

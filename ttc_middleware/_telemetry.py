@@ -20,7 +20,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -72,7 +72,7 @@ _SILENCE = ("suppress_instrumentation", "suppress_language_model_instrumentation
 
 
 @contextmanager
-def search_span(name: str, strategy: object, limits: Mapping[str, object], tags: Mapping[str, str]) -> Iterator[Span]:
+def search_span(name: str, strategy: object, limits: Mapping[str, object], tags: Mapping[str, str]) -> Generator[Span, None, None]:
     """The parent of one search."""
     span = _tracer.start_span(f"invoke_workflow {type(strategy).__name__}", kind=SpanKind.INTERNAL)
     if span.is_recording():
@@ -238,7 +238,7 @@ def end_call(
 
 
 @contextmanager
-def verifier_span(name: str) -> Iterator[Span]:
+def verifier_span(name: str) -> Generator[Span, None, None]:
     """One verification."""
     span = _tracer.start_span(f"evaluate {name}", kind=SpanKind.INTERNAL)
     if span.is_recording():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -26,10 +26,16 @@ class Check:
     """Exceptions of the wrapped function that mean: this answer is wrong."""
     explain: Callable[[Exception], str] = str
     """The feedback of such an exception."""
+    waits: bool = False
+    """Known to be async; one that is not known to be may still return something to wait for."""
 
     def rejection(self, error: Exception) -> Verdict:
         """The verdict on an answer that the function itself could not parse."""
-        return Verdict(0.0, feedback=self.explain(error), accepted=False)
+        try:
+            feedback = self.explain(error)
+        except Exception:  # noqa: BLE001  # an explanation that breaks must not sink the call
+            feedback = f"{type(error).__name__}: {error!s:.500}"
+        return Verdict(0.0, feedback=feedback, accepted=False)
 
 
 def prepare(verifier: Any, known: frozenset[str] | None) -> Check:
@@ -44,12 +50,13 @@ def prepare(verifier: Any, known: frozenset[str] | None) -> Check:
     """
     check = getattr(verifier, "check", None)
     if callable(check):
-        _known_names(label(verifier), cast("frozenset[str]", getattr(verifier, "parameters", frozenset())), known)
+        _known_names(label(verifier), cast("frozenset[str]", getattr(verifier, "parameters", frozenset[str]())), known)
         return Check(
             name=label(verifier),
             ask=lambda sample, arguments: check(_subject(sample), arguments=arguments),
-            rejects=tuple(getattr(verifier, "rejects", ())),
+            rejects=tuple(cast("Iterable[type[Exception]]", getattr(verifier, "rejects", ()))),
             explain=getattr(verifier, "explain", str),
+            waits=_is_async(check),
         )
     if not callable(verifier):
         raise TypeError(f"a verifier must be a function of the output or have a check() method, got {verifier!r}")
@@ -79,7 +86,12 @@ def _from_function(verifier: Callable[..., Any], known: frozenset[str] | None) -
         given = {name: value for name, value in arguments.items() if everything or name in names}
         return verifier(sample if whole else sample.output, **given)
 
-    return Check(name=label(verifier), ask=ask)
+    return Check(name=label(verifier), ask=ask, waits=_is_async(verifier))
+
+
+def _is_async(fn: Callable[..., Any]) -> bool:
+    target = inspect.unwrap(fn)
+    return inspect.iscoroutinefunction(target) or inspect.iscoroutinefunction(type(target).__call__)
 
 
 def _known_names(verifier: str, asked: frozenset[str], known: frozenset[str] | None) -> None:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextvars import ContextVar
 from dataclasses import replace
-from typing import Any, Generic, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
 import anyio.to_thread
 from typing_extensions import Concatenate, ParamSpec, Self
@@ -21,12 +21,13 @@ from ._engine import search
 from ._plan import Plan
 from ._policy import Tracking
 from ._site import Site, disabled
-from ._types import Call, Result, T
+from ._types import Call, Result, T_co
 from .strategies.single import Single
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
 S = TypeVar("S")
+R = TypeVar("R")
 
 MYPY = False  # mypy takes this for True: it resolves descriptors by their first match, and pyright by all of them
 
@@ -50,11 +51,61 @@ def function_of(fn: Any) -> Any:
     return target
 
 
-class _Wrapper:
-    """What both kinds share. Looks like the function it wraps: name, signature, whether it is a coroutine function."""
+class ScaledFunction(Generic[P, T_co]):
+    """A scaled function: call it as before, or `run()` it for the whole story.
+
+    Looks like the function it wraps: name, signature, whether it is a coroutine function.
+    """
 
     __wrapped__: Callable[..., Any]
+    __name__: str
     __qualname__: str
+
+    if TYPE_CHECKING:
+        # One type for both kinds: a checker that chose by the function would take a generic one, or one that returns
+        # anything, for a coroutine function.
+
+        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T_co: ...
+
+        @overload
+        def run(  # type: ignore[overload-overlap]  # the first match is meant: async before sync
+            self: ScaledFunction[P, Coroutine[Any, Any, R]], *args: P.args, **kwargs: P.kwargs
+        ) -> Coroutine[Any, Any, Result[R]]: ...
+
+        @overload
+        def run(self, *args: P.args, **kwargs: P.kwargs) -> Result[T_co]: ...
+
+        def run(self, *args: Any, **kwargs: Any) -> Any: ...
+
+        if MYPY:
+
+            def __get__(self, instance: Any, owner: Any = None) -> ScaledMethod[P, T_co]: ...  # pyright: ignore[reportRedeclaration]
+
+        else:
+
+            @overload
+            def __get__(
+                self: ScaledFunction[Concatenate[type[S], Q], T_co], instance: Any, owner: type[S]
+            ) -> ScaledFunction[Q, T_co]: ...
+
+            @overload
+            def __get__(self, instance: None, owner: Any = None) -> Self: ...
+
+            @overload
+            def __get__(
+                self: ScaledFunction[Concatenate[S, Q], T_co], instance: S, owner: Any = None
+            ) -> ScaledFunction[Q, T_co]: ...
+
+            @overload
+            def __get__(self, instance: Any, owner: Any = None) -> Self: ...
+
+            def __get__(self, instance: Any, owner: Any = None) -> Any: ...
+
+    else:
+
+        def __get__(self, instance: Any, owner: Any = None) -> Any:
+            """Bind as functions do, `run` included."""
+            return self if instance is None else self._bind(instance)
 
     def __init__(self, fn: Callable[..., Any], site: Site, signature: inspect.Signature, *, model_calls: bool) -> None:
         functools.update_wrapper(cast("Callable[..., Any]", self), fn)
@@ -73,7 +124,7 @@ class _Wrapper:
 
     def __reduce__(self) -> Any:
         # By name, as functions are; a bound one by its owner and name.
-        return (getattr, (self._bound[0], self.__name__)) if self._bound else self.__qualname__  # type: ignore[attr-defined]
+        return (getattr, (self._bound[0], self.__name__)) if self._bound else self.__qualname__
 
     @property
     def __signature__(self) -> inspect.Signature:
@@ -123,29 +174,29 @@ class _Wrapper:
         )
 
 
-class Scaled(_Wrapper, Generic[P, T]):
-    """A scaled function: call it as before, or `run()` it for the whole story."""
+class Scaled(ScaledFunction[..., Any]):
+    """What a function becomes that blocks."""
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call it; returns what the winning draw returned."""
         given = (*self._bound, *args)
         if disabled() or TAB.get() is not None:
-            return self._fn(*given, **kwargs)  # type: ignore[no-any-return]
+            return self._fn(*given, **kwargs)
         if self._model_calls:
-            return self._once(given, kwargs).output  # type: ignore[no-any-return]
+            return self._once(given, kwargs).output
         plan = self._site.plan()
         if plan is None:
-            return self._passed(given, kwargs)  # type: ignore[no-any-return]
+            return self._passed(given, kwargs)
         return self._searched(plan, given, kwargs).output
 
-    def run(self, *args: P.args, **kwargs: P.kwargs) -> Result[T]:
+    def run(self, *args: Any, **kwargs: Any) -> Any:
         """Call it, and give the whole story: output, verdict, bill, samples."""
         given = (*self._bound, *args)
         if self._model_calls:
             return self._once(given, kwargs)
         return self._searched(self._site.plan() or _single(self._site), given, kwargs)
 
-    def _searched(self, plan: Plan, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Result[T]:
+    def _searched(self, plan: Plan, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Result[Any]:
         call = self._call(args, kwargs)
         adapter = plan.adapter
 
@@ -182,31 +233,9 @@ class Scaled(_Wrapper, Generic[P, T]):
         finally:
             SCOPE.reset(token)
 
-    if MYPY:
 
-        def __get__(self, instance: Any, owner: Any = None) -> ScaledMethod[P, T]: ...
-
-    else:
-
-        @overload
-        def __get__(self: Scaled[Concatenate[type[S], Q], T], instance: Any, owner: type[S]) -> Scaled[Q, T]: ...
-
-        @overload
-        def __get__(self, instance: None, owner: Any = None) -> Self: ...
-
-        @overload
-        def __get__(self: Scaled[Concatenate[S, Q], T], instance: S, owner: Any = None) -> Scaled[Q, T]: ...
-
-        @overload
-        def __get__(self, instance: Any, owner: Any = None) -> Self: ...
-
-        def __get__(self, instance: Any, owner: Any = None) -> Any:
-            """Bind as functions do, `run` included."""
-            return self if instance is None else self._bind(instance)
-
-
-class AsyncScaled(_Wrapper, Generic[P, T]):
-    """A scaled async function: await it as before, or `run()` it for the whole story."""
+class AsyncScaled(ScaledFunction[..., Any]):
+    """What an async function becomes."""
 
     def __init__(self, fn: Callable[..., Any], site: Site, signature: inspect.Signature, *, model_calls: bool) -> None:
         super().__init__(fn, site, signature, model_calls=model_calls)
@@ -214,34 +243,34 @@ class AsyncScaled(_Wrapper, Generic[P, T]):
         if mark is not None:
             mark(self)
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]:
+    def __call__(self, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
         """Call it; gives what the winning draw gave."""
         return self._awaited((*self._bound, *args), kwargs)
 
-    async def _awaited(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> T:
+    async def _awaited(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         if disabled() or TAB.get() is not None:
-            return await self._fn(*args, **kwargs)  # type: ignore[no-any-return]
+            return await self._fn(*args, **kwargs)
         if self._model_calls:
-            return (await self._once(args, kwargs)).output  # type: ignore[no-any-return]
+            return (await self._once(args, kwargs)).output
         plan = self._site.plan()
         if plan is None:
-            return await self._passed(args, kwargs)  # type: ignore[no-any-return]
+            return await self._passed(args, kwargs)
         return (await self._searched(plan, args, kwargs)).output
 
-    async def run(self, *args: P.args, **kwargs: P.kwargs) -> Result[T]:
+    async def run(self, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]  # one of its two kinds
         """Call it, and give the whole story: output, verdict, bill, samples."""
         given = (*self._bound, *args)
         if self._model_calls:
             return await self._once(given, kwargs)
         return await self._searched(self._site.plan() or _single(self._site), given, kwargs)
 
-    async def _searched(self, plan: Plan, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Result[T]:
+    async def _searched(self, plan: Plan, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Result[Any]:
         call = self._call(args, kwargs)
         if plan.plain:
             return await search(plan, call, lambda _: self._fn(*args, **kwargs))
 
-        def send(given: Call, _: object) -> Awaitable[T]:
-            return self._fn(**given.arguments)  # type: ignore[no-any-return]
+        def send(given: Call, _: object) -> Any:
+            return self._fn(**given.arguments)
 
         return await search(plan, call, lambda given: model_call(plan.adapter, given, send))
 
@@ -266,64 +295,30 @@ class AsyncScaled(_Wrapper, Generic[P, T]):
         finally:
             SCOPE.reset(token)
 
-    if MYPY:
-
-        def __get__(self, instance: Any, owner: Any = None) -> AsyncScaledMethod[P, T]: ...
-
-    else:
-
-        @overload
-        def __get__(
-            self: AsyncScaled[Concatenate[type[S], Q], T], instance: Any, owner: type[S]
-        ) -> AsyncScaled[Q, T]: ...
-
-        @overload
-        def __get__(self, instance: None, owner: Any = None) -> Self: ...
-
-        @overload
-        def __get__(self: AsyncScaled[Concatenate[S, Q], T], instance: S, owner: Any = None) -> AsyncScaled[Q, T]: ...
-
-        @overload
-        def __get__(self, instance: Any, owner: Any = None) -> Self: ...
-
-        def __get__(self, instance: Any, owner: Any = None) -> Any:
-            """Bind as functions do, `run` included."""
-            return self if instance is None else self._bind(instance)
-
 
 if MYPY:
     # mypy cannot tell a bound method from a static one here: both readings of the arguments pass.
 
-    class ScaledMethod(Generic[P, T]):
+    class ScaledMethod(Generic[P, T_co]):
         """A method of a class, as mypy sees it."""
 
         @overload
-        def __call__(self: ScaledMethod[Concatenate[S, Q], T], *args: Q.args, **kwargs: Q.kwargs) -> T: ...
+        def __call__(self: ScaledMethod[Concatenate[Any, Q], T_co], *args: Q.args, **kwargs: Q.kwargs) -> T_co: ...
         @overload
-        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T: ...
+        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T_co: ...
         def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
         @overload
-        def run(self: ScaledMethod[Concatenate[S, Q], T], *args: Q.args, **kwargs: Q.kwargs) -> Result[T]: ...
+        def run(  # type: ignore[overload-overlap]  # as above
+            self: ScaledMethod[Concatenate[Any, Q], Coroutine[Any, Any, R]], *args: Q.args, **kwargs: Q.kwargs
+        ) -> Coroutine[Any, Any, Result[R]]: ...
         @overload
-        def run(self, *args: P.args, **kwargs: P.kwargs) -> Result[T]: ...
-        def run(self, *args: Any, **kwargs: Any) -> Any: ...
-
-    class AsyncScaledMethod(Generic[P, T]):
-        """An async method of a class, as mypy sees it."""
-
+        def run(  # type: ignore[overload-overlap]  # as above
+            self: ScaledMethod[P, Coroutine[Any, Any, R]], *args: P.args, **kwargs: P.kwargs
+        ) -> Coroutine[Any, Any, Result[R]]: ...
         @overload
-        def __call__(
-            self: AsyncScaledMethod[Concatenate[S, Q], T], *args: Q.args, **kwargs: Q.kwargs
-        ) -> Coroutine[Any, Any, T]: ...
+        def run(self: ScaledMethod[Concatenate[Any, Q], T_co], *args: Q.args, **kwargs: Q.kwargs) -> Result[T_co]: ...
         @overload
-        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]: ...
-        def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
-        @overload
-        def run(
-            self: AsyncScaledMethod[Concatenate[S, Q], T], *args: Q.args, **kwargs: Q.kwargs
-        ) -> Coroutine[Any, Any, Result[T]]: ...
-        @overload
-        def run(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, Result[T]]: ...
+        def run(self, *args: P.args, **kwargs: P.kwargs) -> Result[T_co]: ...
         def run(self, *args: Any, **kwargs: Any) -> Any: ...
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 
-def count(strategy: object, **values: int | None) -> None:
-    """Raise unless each value is a whole number from 1, or None."""
+def count(strategy: object, **values: object) -> None:
+    """Raise unless each value is a whole number from 1."""
     for name, value in values.items():
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise ValueError(f"{type(strategy).__name__}({name}=) must be a whole number from 1, got {value!r}")

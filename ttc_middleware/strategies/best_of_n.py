@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 
 from ttc_middleware._search import best, gather
 from ttc_middleware._types import Call, Draw, Search, T
+
 from ._check import count
 
 
@@ -40,7 +41,7 @@ class BestOfN:
     needs_verifier: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        count(self, n=self.n, at_once=self.at_once)
+        count(self, n=self.n, at_once=self.n if self.at_once is None else self.at_once)
         if self.stop not in ("first accepted", "all"):
             raise ValueError(f'BestOfN(stop=) must be "first accepted" or "all", got {self.stop!r}')
 

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from ttc_middleware._search import NoSamples, best, gather
 from ttc_middleware._types import Call, Capability, Draw, Sample, Search, T
+
 from ._check import count
 
 

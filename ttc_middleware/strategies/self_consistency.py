@@ -9,12 +9,13 @@ from typing import Any
 from ttc_middleware._answers import answer_key
 from ttc_middleware._search import best, gather
 from ttc_middleware._types import Call, Draw, Sample, Search, T
+
 from ._check import count
 
 
 @dataclass(frozen=True)
 class SelfConsistency:
-    """Draw N samples and return the answer that most of them agree on.
+    r"""Draw N samples and return the answer that most of them agree on.
 
     Wang et al. 2022 (arXiv:2203.11171). Only answers vote: abstentions, truncated and failed samples do not, though
     they are billed. With a verifier, samples that it rejected vote only if it accepted none. Ends as soon as no
@@ -27,9 +28,9 @@ class SelfConsistency:
     Args:
         n: samples at most, from 1; 40 in the paper, odd numbers avoid ties.
         by: the answer that an output stands for, as a hashable value; None abstains. A function of the output, or of
-            the sample if its first parameter is annotated `ttc.Sample`. By default: the tool calls; else what follows
-            `\\boxed` or "the answer is", numbers by value, labels without their brackets; else the whole text or
-            value, ignoring case and spaces.
+            the sample if its first parameter is annotated `ttc.Sample`. What it raises on counts as an abstention, and
+            comes out if it raises on all. By default: the tool calls; else what follows `\boxed` or "the answer is",
+            numbers by value, labels without their brackets; else the whole text or value, ignoring case and spaces.
         at_once: draws under way at a time, from 1; None: all n.
 
     Raises:
@@ -42,7 +43,7 @@ class SelfConsistency:
     at_once: int | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        count(self, n=self.n, at_once=self.at_once)
+        count(self, n=self.n, at_once=self.n if self.at_once is None else self.at_once)
         if self.by is not None and not callable(self.by):
             raise TypeError(f"SelfConsistency(by=) must be a function of the output, got {self.by!r}")
 
@@ -50,12 +51,19 @@ class SelfConsistency:
         """Draw until the vote is decided."""
         key = answer_key(self.by)
         vote = Vote(self.n)
+        unread: list[Exception] = []
 
         def decided(sample: Sample[Any]) -> bool:
-            vote.add(sample, key(sample))
+            try:
+                vote.add(sample, key(sample))
+            except Exception as error:  # noqa: BLE001  # `by` cannot read this output: it has no vote
+                unread.append(error)
+                vote.add(sample, None)
             return vote.decided
 
         samples: list[Sample[Any]] = yield from gather([Draw()] * self.n, until=decided, at_once=self.at_once)
+        if vote.winner is None and unread:  # not one was read, so the mistake is in `by`
+            raise unread[0]
         return vote.winner or best(samples)
 
 
@@ -72,12 +80,11 @@ class Vote:
         self._polls: dict[bool, dict[Hashable, list[Sample[Any]]]] = {True: {}, False: {}}
 
     def add(self, sample: Sample[Any], answer: Hashable | None) -> None:
-        """Count a sample; None abstains."""
+        """Count a sample; None abstains. What cannot be compared with the other answers is not counted, and raises."""
+        if answer is not None and sample.status == "answer":
+            rejected = sample.verdict is not None and not sample.verdict.failed and not sample.accepted
+            self._polls[not rejected].setdefault(answer, []).append(sample)
         self._left -= 1
-        if answer is None or sample.status != "answer":
-            return
-        rejected = sample.verdict is not None and not sample.verdict.failed and not sample.accepted
-        self._polls[not rejected].setdefault(answer, []).append(sample)
 
     @property
     def winner(self) -> Sample[Any] | None:
