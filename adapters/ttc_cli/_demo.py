@@ -20,8 +20,8 @@ from ._trace import traced
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from ttc_local import Server, Task
 
+    from ttc_local import Server, Task
     from ttc_middleware import Call, Result, Search
 
 # What the hidden tokens would have cost with a model that one pays for: a list price, in dollars per million tokens.
@@ -96,7 +96,6 @@ def run(given: argparse.Namespace) -> int:
     """
     console = console_for(to_stderr=given.json)
     import ttc_local  # noqa: PLC0415  # an extra
-
     from ttc_middleware import sandbox  # noqa: PLC0415  # nothing else here needs it
 
     if given.n < 1:
@@ -163,6 +162,7 @@ class Board:
 def _solved(tasks: Sequence[Task], server: Server, n: int, most: int, sandbox: Any, board: Board) -> list[Row]:
     """Write every function: all tasks at once, as many draws as the server serves."""
     import openai  # noqa: PLC0415  # an extra
+
     import ttc_local  # noqa: PLC0415  # an extra
 
     rows = [Row(task) for task in tasks]
@@ -202,21 +202,19 @@ def _solved(tasks: Sequence[Task], server: Server, n: int, most: int, sandbox: A
     return rows
 
 
-def _summary(rows: Sequence[Row], seconds: float, model: str) -> dict[str, Any]:
+def _summary(rows: Sequence[Row], bill: ttc.Bill, seconds: float, model: str) -> dict[str, Any]:
     """The totals, every figure from this run; only the price is given."""
-    bill = sum((row.result.bill for row in rows if row.result is not None), ttc.Bill())
-    hidden = PRICE.cost(bill.hidden).total
     return {
         "model": model,
         "tasks": len(rows),
         "accepted_by_one_sample": sum(row.single for row in rows),
         "accepted_by_search": sum(row.scaled for row in rows),
-        "samples": sum(len(row.result.samples) for row in rows if row.result is not None),
+        "samples": bill.total.calls,
         "generated_tokens": bill.total.output_tokens,
         "seconds": seconds,
         "tokens_per_second": bill.total.output_tokens / seconds,
         "priced_as": {"model": PRICED_MODEL, "input": str(PRICE.input), "output": str(PRICE.output)},
-        "hidden_usd_at_that_price": format(hidden, "f"),
+        "hidden_usd_at_that_price": format(PRICE.cost(bill.hidden).total, "f"),
         "bill": bill.to_dict(),
     }
 
@@ -224,21 +222,25 @@ def _summary(rows: Sequence[Row], seconds: float, model: str) -> dict[str, Any]:
 def _table(rows: Sequence[Row], n: int) -> Any:
     from rich.table import Table  # noqa: PLC0415  # an extra
 
-    table = Table(show_footer=True)
-    bills = [ttc.Bill() if row.result is None else row.result.bill for row in rows]
-    drawn = [0 if row.result is None else len(row.result.samples) for row in rows]
-    table.add_column("function", "total")
-    table.add_column("one sample", f"{sum(row.single for row in rows)} of {len(rows)}")
-    table.add_column(f"best of {n}", f"{sum(row.scaled for row in rows)} of {len(rows)}")
-    table.add_column("samples", f"{sum(drawn)}", justify="right")
-    table.add_column("visible tokens", f"{sum(bill.visible.tokens for bill in bills):,}", justify="right")
-    table.add_column("hidden tokens", f"{sum(bill.hidden.tokens for bill in bills):,}", justify="right")
+    bills = [_bill(row) for row in rows]
+    table = Table(show_footer=True, padding=(0, 1))
+    table.add_column("function", "total", no_wrap=True)
+    table.add_column("one sample", f"{sum(row.single for row in rows)} of {len(rows)}", no_wrap=True)
+    table.add_column(f"best of {n}", f"{sum(row.scaled for row in rows)} of {len(rows)}", no_wrap=True)
+    table.add_column("drawn", f"{sum(bill.total.calls for bill in bills)}", justify="right")
+    table.add_column("visible", f"{sum(bill.visible.tokens for bill in bills):,}", justify="right")
+    table.add_column("hidden", f"{sum(bill.hidden.tokens for bill in bills):,}", justify="right")
     table.add_column("seconds", "", justify="right")
-    for row, bill, samples in zip(rows, bills, drawn, strict=True):
+    for row, bill in zip(rows, bills, strict=True):
         took = "" if row.result is None else f"{row.result.seconds:.1f}"
         said = [_mark(ok=row.single), _mark(ok=row.scaled)] if row.error is None else [f"[red]{row.error:.40}[/]", ""]
-        table.add_row(row.task.name, *said, f"{samples}", f"{bill.visible.tokens:,}", f"{bill.hidden.tokens:,}", took)
+        figures = [f"{bill.total.calls}", f"{bill.visible.tokens:,}", f"{bill.hidden.tokens:,}", took]
+        table.add_row(row.task.name, *said, *figures)
     return table
+
+
+def _bill(row: Row) -> ttc.Bill:
+    return ttc.Bill() if row.result is None else row.result.bill
 
 
 def _mark(*, ok: bool) -> str:
@@ -246,28 +248,36 @@ def _mark(*, ok: bool) -> str:
 
 
 def _report(rows: Sequence[Row], given: argparse.Namespace, console: Console, seconds: float, model: str) -> None:
-    summary = _summary(rows, seconds, model)
+    bill = sum((_bill(row) for row in rows), ttc.Bill())
+    summary = _summary(rows, bill, seconds, model)
     if given.json:
         sys.stdout.write(json.dumps({"rows": [row.to_dict() for row in rows], **summary}, indent=2) + "\n")
         return
-    bill = sum((row.result.bill for row in rows if row.result is not None), ttc.Bill())
     console.print(_table(rows, given.n))
     times = "" if bill.multiplier is None else f", {bill.multiplier:.1f} times what one sample each would have taken"
     console.print(
         f"{summary['accepted_by_one_sample']} of {len(rows)} functions pass with one sample,"
         f" [bold]{summary['accepted_by_search']} of {len(rows)}[/] with up to {given.n}:"
-        f" {bill.total.tokens:,} tokens ({bill.status}){times}."
+        f" {bill.total.tokens:,} tokens{times}.{_missing(bill)}"
     )
     console.print(
-        f"{bill.hidden.tokens:,} of them nobody reads. From {PRICED_MODEL}, at ${PRICE.input} and ${PRICE.output} a million"
-        f" tokens in and out, they would have cost ${summary['hidden_usd_at_that_price']}."
+        f"{bill.hidden.tokens:,} of them nobody reads. From {PRICED_MODEL}, at ${PRICE.input} and ${PRICE.output} for a"
+        f" million tokens in and out, they would have cost ${summary['hidden_usd_at_that_price']}."
     )
     console.print(
-        f"{summary['samples']} samples, {bill.total.output_tokens:,} tokens generated in {seconds:.0f} s"
-        f" ({summary['tokens_per_second']:.0f} a second), all on this machine."
+        f"{bill.total.output_tokens:,} tokens generated in {seconds:.0f} s ({summary['tokens_per_second']:.0f} a second),"
+        " all on this machine."
     )
     console.print("\nNext, a function of yours, single and scaled, side by side:", style="bold")
     console.print("  ttc try module:function --args '…' --n 8", highlight=False)
+
+
+def _missing(bill: ttc.Bill) -> str:
+    """What the total does not hold."""
+    if bill.status == "exact":
+        return ""
+    said = ", ".join(f"{count} {reason}" for reason, count in bill.gaps.items())
+    return f" That is the least: of some samples nobody knows what they cost ({said})."
 
 
 def console_for(*, to_stderr: bool) -> Console:

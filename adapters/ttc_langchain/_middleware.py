@@ -32,7 +32,7 @@ from ttc_middleware.seam import (
 )
 
 from ._calls import ARGUMENTS, ModelCalls, call_of, request_of
-from ._models import TRANSFORMERS, reporting_usage, unseen
+from ._models import reporting_usage, unseen
 from ._responses import read_message, unparsed
 
 ROUNDS = 3
@@ -44,8 +44,10 @@ def add_usage(a: Mapping[str, Any] | None, b: Mapping[str, Any] | None) -> dict[
     if not a or not b:
         return dict(a or b or {})
     total: dict[str, Any] = {}
-    for name in a.keys() & b.keys():
-        left, right = a[name], b[name]
+    for name, left in a.items():
+        if name not in b:
+            continue
+        right = b[name]
         if name == "usd":
             total[name] = format(Decimal(left) + Decimal(right), "f")
         elif name == "status":
@@ -100,7 +102,6 @@ class ScaleModelCalls(AgentMiddleware[ScaledState[ResponseT], ContextT, Response
     """
 
     state_schema = ScaledState  # type: ignore[assignment]  # the generic is the schema of all its parameters
-    transformers = TRANSFORMERS
 
     def __init__(
         self,

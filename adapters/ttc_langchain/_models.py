@@ -13,13 +13,6 @@ from langgraph.constants import TAG_NOSTREAM
 
 from ttc_middleware.seam import Thinking
 
-try:
-    from langchain.agents.middleware import internal_call_transformer as _internal
-except ImportError:  # langchain below 1.4 has no streams that would need it
-    _internal = None  # type: ignore[assignment]  # tested below
-
-TRANSFORMERS: tuple[Any, ...] = () if _internal is None else (_internal.InternalCallTransformer,)
-_MARK: dict[str, Any] = {} if _internal is None else _internal.internal_call_metadata()
 # LangChain's providers by the names of OpenTelemetry's conventions, where they differ.
 _PROVIDERS = {
     "amazon_bedrock": "aws.bedrock",
@@ -116,7 +109,7 @@ def unseen(model: Any) -> Generator[Any, None, None]:
         yield model.model_copy(update=_unseen_fields(model))
         return
     # A runnable that becomes a model only when called: its streams are at least kept out of sight.
-    config = merge_configs(ensure_config(), {"tags": [TAG_NOSTREAM], "metadata": _MARK})
+    config = merge_configs(ensure_config(), {"tags": [TAG_NOSTREAM]})
     token = var_child_runnable_config.set(config)
     try:
         yield model
@@ -127,7 +120,6 @@ def unseen(model: Any) -> Generator[Any, None, None]:
 def _unseen_fields(model: BaseChatModel) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "tags": [*(model.tags or []), TAG_NOSTREAM],
-        "metadata": {**(model.metadata or {}), **_MARK},
         "disable_streaming": True,  # also brings usage with every response
         "cache": False,  # from a cache all samples would be the same one
     }

@@ -67,9 +67,11 @@ def read_usage(message: AIMessage) -> Usage | None:
 
     Reasoning tokens are part of the output with most providers, and beside it with some: the total tells which.
     """
-    given = message.usage_metadata
+    given = cast("Mapping[str, Any] | None", message.usage_metadata)
     if given is None:
         return None
+    if given.get("total_cost") == 0:  # LangChain's mark of an answer from its cache
+        return Usage.zero()
     prompt, output = given["input_tokens"], given["output_tokens"]
     reasoning = _detail(given.get("output_token_details"), "reasoning")
     if reasoning and given.get("total_tokens") == prompt + output + reasoning:

@@ -1,20 +1,15 @@
-"""An agent whose model calls are scaled, against a counting server: answers, tools, verifiers, the bill, the budget."""
+"""An agent whose model calls are scaled, against a counting server: answers, tools, verifiers, order."""
 
 from __future__ import annotations
 
 import contextvars
 import subprocess
 import sys
-import threading
 
 import anyio.to_thread
-import openai
 import pytest
 from langchain.agents import create_agent
 from langchain.agents.middleware import AgentMiddleware, ExtendedModelResponse, ModelResponse, ModelRetryMiddleware
-from langchain_core.caches import InMemoryCache
-from langchain_core.callbacks import get_usage_metadata_callback
-from langchain_core.globals import set_llm_cache
 from langchain_core.language_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_openai import ChatOpenAI
@@ -30,7 +25,6 @@ ASK = {"messages": [("user", "how many?")]}
 @pytest.fixture(autouse=True)
 def _clean():
     yield
-    set_llm_cache(None)
     ttc.uninstrument()
 
 
@@ -38,11 +32,11 @@ def _clean():
 def run(request):
     """Run an agent, either way."""
 
-    async def in_task(agent, ask=ASK, **kwargs):
-        return await agent.ainvoke(ask, **kwargs)
+    async def in_task(agent, ask=ASK):
+        return await agent.ainvoke(ask)
 
-    async def in_thread(agent, ask=ASK, **kwargs):
-        return await anyio.to_thread.run_sync(lambda: agent.invoke(ask, **kwargs))
+    async def in_thread(agent, ask=ASK):
+        return await anyio.to_thread.run_sync(agent.invoke, ask)
 
     return in_task if request.param == "async" else in_thread
 
@@ -56,42 +50,8 @@ def numbered(body, number):
     return Reply(text=f"it is {number}", reasoning=10 * number)
 
 
-def prefers(*words):
-    def score(response):
-        text = response.result[0].text
-        return max((1.0 / (place + 1) for place, word in enumerate(words) if word in text), default=0.0)
-
-    return score
-
-
-def spent(bill):
-    return bill.total.calls, bill.total.input_tokens, bill.total.output_tokens, bill.total.reasoning_tokens
-
-
-def billed(provider):
-    return provider.billed.requests, provider.billed.prompt, provider.billed.completion, provider.billed.reasoning
-
-
-@pytest.mark.asyncio
-async def test_the_best_of_four_is_the_only_message_and_every_token_is_on_the_bill(run):
-    with Provider(numbered) as provider:
-        scaled = ScaleModelCalls(ttc.BestOfN(4, stop="all"), verifier=prefers("2"))
-        agent = create_agent(chat(provider), middleware=[scaled])
-        with ttc.tracking() as bill, get_usage_metadata_callback() as seen:
-            state = await run(agent)
-    assert [message.text for message in state["messages"]] == ["how many?", "it is 2"]
-    assert spent(bill) == billed(provider)
-    assert provider.billed.requests == 4
-    assert bill.status == "exact"
-    assert bill.bill.reasoning.tokens == 20
-    (callback,) = seen.usage_metadata.values()
-    assert callback["total_tokens"] == provider.billed.tokens
-    assert state["messages"][-1].usage_metadata["output_token_details"]["reasoning"] == 20
-    assert state["ttc_usage"] == {
-        **bill.total.to_dict(),
-        "hidden_tokens": bill.hidden.tokens,
-        "status": "exact",
-    }
+def prefers(word):
+    return lambda response: 1.0 if word in response.result[0].text else 0.1
 
 
 @pytest.mark.asyncio
@@ -118,50 +78,6 @@ async def test_tools_run_once_and_only_those_of_the_winner(run):
 
 
 @pytest.mark.asyncio
-async def test_both_turns_of_an_agent_add_up_in_its_state(run):
-    def look() -> str:
-        """Look."""
-        return "seen"
-
-    def script(body, number):
-        return Reply(text="done") if body["messages"][-1]["role"] == "tool" else Reply(tool_calls=[("look", "{}")])
-
-    with Provider(script) as provider:
-        scaled = ScaleModelCalls(ttc.BestOfN(3, stop="all"), verifier=lambda response: 0.5)
-        state = await run(create_agent(chat(provider), [look], middleware=[scaled]))
-    usage = state["ttc_usage"]
-    assert (usage["calls"], usage["input_tokens"], usage["output_tokens"]) == billed(provider)[:3]
-    assert usage["calls"] == 6
-
-
-@pytest.mark.asyncio
-async def test_failed_and_retried_samples_are_billed_and_retried_by_the_engine_alone(run):
-    def script(body, number):
-        if number == 0:
-            return Reply(status=500, headers={"retry-after-ms": "1"})
-        return Reply(status=400) if number == 1 else Reply(text="fine")
-
-    with Provider(script) as provider:
-        scaled = ScaleModelCalls(ttc.BestOfN(3, stop="all"), verifier=prefers("fine"))
-        agent = create_agent(chat(provider), middleware=[scaled])
-        with ttc.tracking() as bill:
-            state = await run(agent)
-    assert state["messages"][-1].text == "fine"
-    assert provider.billed.requests == bill.total.calls == 4
-    assert (bill.total.input_tokens, bill.total.output_tokens) == (provider.billed.prompt, provider.billed.completion)
-    assert {headers["x-stainless-retry-count"] for headers in provider.headers} == {"0"}
-
-
-@pytest.mark.asyncio
-async def test_when_every_sample_fails_the_sdk_s_own_error_comes_through(run):
-    with Provider(lambda body, number: Reply(status=400, error="no such thing")) as provider:
-        scaled = ScaleModelCalls(ttc.SelfConsistency(3))
-        with pytest.raises(openai.BadRequestError, match="no such thing") as raised:
-            await run(create_agent(chat(provider), middleware=[scaled]))
-    assert len(ttc.result_of(raised.value).samples) == 3
-
-
-@pytest.mark.asyncio
 async def test_retry_middleware_before_it_repeats_the_whole_search(run):
     def script(body, number):
         return Reply(status=400) if number < 2 else Reply(text="fine")
@@ -172,45 +88,6 @@ async def test_retry_middleware_before_it_repeats_the_whole_search(run):
         state = await run(agent)
     assert state["messages"][-1].text == "fine"
     assert provider.billed.requests == 4
-
-
-@pytest.mark.asyncio
-async def test_a_token_budget_clamps_the_request_and_is_never_exceeded(run):
-    with Provider(lambda body, number: Reply(text=f"{number} " * 300)) as provider:
-        scaled = ScaleModelCalls(
-            ttc.BestOfN(50, stop="all"), verifier=lambda response: 0.5, budget=ttc.Budget(tokens=4_000)
-        )
-        with ttc.tracking() as bill:
-            state = await run(create_agent(chat(provider), middleware=[scaled]))
-    assert len(state["messages"][-1].text.split()) == 300
-    assert spent(bill)[:3] == billed(provider)[:3]
-    assert 0 < provider.billed.tokens <= 4_000
-    assert provider.billed.requests < 50
-    assert all(body["max_completion_tokens"] >= 256 for body in provider.bodies)
-
-
-@pytest.mark.asyncio
-async def test_a_budget_around_the_agent_limits_the_whole_run(run):
-    with Provider(lambda body, number: Reply(tool_calls=[("look", "{}")])) as provider:
-
-        def look() -> str:
-            """Look."""
-            return "again"
-
-        agent = create_agent(chat(provider), [look], middleware=[ScaleModelCalls(ttc.SelfConsistency(2))])
-        with pytest.raises(ttc.BudgetExceeded), ttc.policy(budget=ttc.Budget(samples=7)):
-            await run(agent)
-    assert provider.billed.requests == 7
-
-
-@pytest.mark.asyncio
-async def test_a_global_cache_does_not_make_the_samples_one(run):
-    set_llm_cache(InMemoryCache())
-    with Provider(numbered) as provider:
-        scaled = ScaleModelCalls(ttc.BestOfN(3, stop="all"), verifier=prefers("2"))
-        for _ in range(2):
-            await run(create_agent(chat(provider), middleware=[scaled]))
-    assert provider.billed.requests == 6
 
 
 @pytest.mark.asyncio
@@ -250,17 +127,6 @@ async def test_a_model_that_cannot_be_told_how_much_to_think_says_so(run):
     agent = create_agent(GenericFakeChatModel(messages=iter(["hm"])), middleware=[ScaleModelCalls(thinking="low")])
     with pytest.raises(TypeError, match="thinking='low': GenericFakeChatModel has no setting"):
         await run(agent)
-
-
-@pytest.mark.asyncio
-async def test_a_model_that_reports_no_usage_leaves_the_bill_unknown(run):
-    model = GenericFakeChatModel(messages=iter(["a", "b", "b"]))
-    with ttc.tracking() as bill:
-        state = await run(create_agent(model, middleware=[ScaleModelCalls(ttc.SelfConsistency(3, at_once=1))]))
-    assert state["messages"][-1].text == "b"
-    assert bill.status == "unknown"
-    assert bill.gaps == {"no usage reported": 3}
-    assert state["ttc_usage"]["status"] == "unknown"
 
 
 @pytest.mark.asyncio
@@ -346,20 +212,6 @@ async def test_without_a_strategy_a_policy_decides(run):
 
 
 @pytest.mark.asyncio
-async def test_an_agent_inside_a_scaled_function_is_not_scaled_again():
-    with Provider(numbered) as provider:
-        agent = create_agent(chat(provider), middleware=[ScaleModelCalls(ttc.SelfConsistency(5))])
-
-        @ttc.scale(ttc.BestOfN(3, stop="all"), verifier=lambda text: 0.5, name="asking")
-        async def ask() -> str:
-            return (await agent.ainvoke(ASK))["messages"][-1].text
-
-        result = await ask.run()
-    assert spent(result.bill) == billed(provider)
-    assert provider.billed.requests == 3
-
-
-@pytest.mark.asyncio
 async def test_switched_off_it_passes_everything_through(run, monkeypatch):
     monkeypatch.setenv("TTC_DISABLED", "1")
     with Provider(numbered) as provider:
@@ -401,13 +253,13 @@ async def test_the_caller_s_context_variables_reach_every_sample(run):
 
     class Model(GenericFakeChatModel):
         def _generate(self, *args, **kwargs):
-            seen.append((MINE.get(), threading.current_thread() is threading.main_thread()))
+            seen.append(MINE.get())
             return super()._generate(*args, **kwargs)
 
     MINE.set("hers")
     model = Model(messages=iter(["a", "b", "c"]))
     await run(create_agent(model, middleware=[ScaleModelCalls(ttc.SelfConsistency(3, at_once=1))]))
-    assert [mine for mine, _ in seen] == ["hers"] * 3
+    assert seen == ["hers"] * 3
 
 
 @pytest.mark.asyncio

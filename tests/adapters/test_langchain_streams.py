@@ -80,6 +80,17 @@ async def test_a_model_chosen_at_run_time_keeps_its_samples_out_of_the_stream_to
 
 
 @pytest.mark.asyncio
+async def test_a_model_without_a_setting_for_it_does_not_stream_to_itself_either(streamed):
+    class Fake(GenericFakeChatModel):
+        def _stream(self, *args, **kwargs):
+            raise AssertionError("a sample streams")
+
+    agent = create_agent(Fake(messages=iter("ab")), middleware=[ScaleModelCalls(ttc.SelfConsistency(2))])
+    events = await streamed(agent, stream_mode="messages")
+    assert len(events) == 1
+
+
+@pytest.mark.asyncio
 async def test_the_events_of_an_agent_hold_no_token_of_a_sample():
     with Provider(numbered) as provider:
         agent = create_agent(chat(provider), middleware=[best_of_four()])

@@ -169,7 +169,7 @@ async def test_arguments_that_are_no_json_have_no_vote(run):
     def script(body, number):
         if body["messages"][-1]["role"] == "tool":
             return Reply(text="done")
-        return Reply(text=None, tool_calls=[("look", '{"at": "here"}' if number == 2 else '{"at": ')])
+        return Reply(text="let me look", tool_calls=[("look", '{"at": "here"}' if number == 2 else '{"at": ')])
 
     with Provider(script) as provider:
         agent = agent_of(provider, None, ttc.SelfConsistency(3, at_once=1), tools=[look])
