@@ -22,28 +22,12 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ttc_local import Server, Task
-    from ttc_middleware import Call, Result, Search
+    from ttc_middleware import Result
 
 # What the hidden tokens would have cost with a model that one pays for: a list price, in dollars per million tokens.
 PRICED_MODEL, PRICE = "gpt-5-mini", ttc.Price(input="0.25", output="2.00")
 GENERATED = 8_000
 LEAST = 32  # tokens below which no function fits
-
-
-@dataclass(frozen=True)
-class OneThenMore:
-    """One draw, and only if it fails the other n - 1 at once: shows what both would have brought, for one bill."""
-
-    n: int = 16
-
-    needs_verifier = True
-
-    def search(self, call: Call) -> Search[str]:  # noqa: ARG002  # the protocol's
-        """Draw once, then until one is accepted."""
-        tried = yield from ttc.gather([ttc.Draw()])
-        if not any(sample.accepted for sample in tried):
-            tried += yield from ttc.gather([ttc.Draw()] * (self.n - 1), until=lambda sample: sample.accepted)
-        return ttc.best(tried)
 
 
 def add_to(commands: Any) -> None:
@@ -104,8 +88,8 @@ def run(given: argparse.Namespace) -> int:
     most = min(ttc_local.MAX_TOKENS, given.tokens // (len(tasks) * given.n))
     if most < LEAST:
         raise ValueError(
-            f"--tokens {given.tokens:,} leave {most} tokens for each of {len(tasks)} x {given.n} samples, and a function"
-            f" takes at least {LEAST}: raise --tokens, or lower --n"
+            f"--tokens {given.tokens:,} leave {most} tokens for each of {len(tasks)} x {given.n} samples, and a"
+            f" function takes at least {LEAST}: raise --tokens, or lower --n"
         )
     choice = "unsafe" if given.unsafe_sandbox else "auto"
     with ExitStack() as stack:
@@ -115,11 +99,11 @@ def run(given: argparse.Namespace) -> int:
         with console.status("starting the model"):
             server = stack.enter_context(ttc_local.serve(given.model, parallel=8))
         console.print(
-            f"[bold]{server.model}[/] writes {len(tasks)} functions: one sample each, and up to {given.n} where that one"
-            f" fails, {most} tokens at most a sample. Unit tests judge them, in a sandbox ({isolated.name})."
+            f"[bold]{server.model}[/] writes {len(tasks)} functions: one sample each, and up to {given.n} where that"
+            f" one fails, {most} tokens at most a sample. Unit tests judge them, in a sandbox ({isolated.name})."
         )
         board = Board(console, len(tasks))
-        rows = _solved(tasks, server, given.n, most, choice, board)
+        rows = _solved(tasks, server, board, n=given.n, most=most, sandbox=choice)
         seconds = time.perf_counter() - board.started
     if given.trace:
         traces.show(console)
@@ -159,7 +143,7 @@ class Board:
         self.bar.update(self.line, description=said)
 
 
-def _solved(tasks: Sequence[Task], server: Server, n: int, most: int, sandbox: Any, board: Board) -> list[Row]:
+def _solved(tasks: Sequence[Task], server: Server, board: Board, *, n: int, most: int, sandbox: Any) -> list[Row]:
     """Write every function: all tasks at once, as many draws as the server serves."""
     import openai  # noqa: PLC0415  # an extra
 
@@ -172,8 +156,9 @@ def _solved(tasks: Sequence[Task], server: Server, n: int, most: int, sandbox: A
 
     async def solve_all() -> None:
         async with openai.AsyncOpenAI(base_url=server.base_url, api_key="none") as client:
-
-            @ttc.scale(OneThenMore(n), verifier=passes, name="write_function")
+            # One at a time, while the other tasks keep the model busy: draw 0 is what one sample alone would have been,
+            # and nothing is ever cancelled, so the bill is exact.
+            @ttc.scale(ttc.BestOfN(n, at_once=1), verifier=passes, name="write_function")
             async def write_function(task: Task) -> str:
                 reply = await client.chat.completions.create(
                     model=server.model,
@@ -220,10 +205,11 @@ def _summary(rows: Sequence[Row], bill: ttc.Bill, seconds: float, model: str) ->
 
 
 def _table(rows: Sequence[Row], n: int) -> Any:
+    from rich.box import SIMPLE_HEAD  # noqa: PLC0415  # an extra
     from rich.table import Table  # noqa: PLC0415  # an extra
 
     bills = [_bill(row) for row in rows]
-    table = Table(show_footer=True, padding=(0, 1))
+    table = Table(show_footer=True, box=SIMPLE_HEAD)
     table.add_column("function", "total", no_wrap=True)
     table.add_column("one sample", f"{sum(row.single for row in rows)} of {len(rows)}", no_wrap=True)
     table.add_column(f"best of {n}", f"{sum(row.scaled for row in rows)} of {len(rows)}", no_wrap=True)
@@ -265,8 +251,8 @@ def _report(rows: Sequence[Row], given: argparse.Namespace, console: Console, se
         f" million tokens in and out, they would have cost ${summary['hidden_usd_at_that_price']}."
     )
     console.print(
-        f"{bill.total.output_tokens:,} tokens generated in {seconds:.0f} s ({summary['tokens_per_second']:.0f} a second),"
-        " all on this machine."
+        f"{bill.total.output_tokens:,} tokens generated in {seconds:.0f} s"
+        f" ({summary['tokens_per_second']:.0f} a second), all on this machine."
     )
     console.print("\nNext, a function of yours, single and scaled, side by side:", style="bold")
     console.print("  ttc try module:function --args '…' --n 8", highlight=False)

@@ -105,15 +105,23 @@ def _table(results: dict[str, ttc.Result[Any]], *, judged: bool) -> Any:
         "output": lambda result: _short(result.output),
         "accepted": lambda result: ("yes" if result.accepted else "no") if judged else "not verified",
         "samples": lambda result: str(len(result.samples)),
-        "tokens": lambda result: f"{result.bill.total.tokens:,} ({result.bill.status})",
+        "tokens": lambda result: _tokens(result.bill),
         "hidden tokens": lambda result: f"{result.bill.hidden.tokens:,}",
-        "dollars": lambda result: "unknown" if result.bill.total.usd is None else f"${result.bill.total.usd:f}",
+        "dollars": lambda result: _dollars(result.bill),
         "seconds": lambda result: f"{result.seconds:.1f}",
         "ended": lambda result: result.stop_reason,
     }
     for name, line in lines.items():
         table.add_row(name, *(_escaped(line(result)) for result in results.values()))
     return table
+
+
+def _tokens(bill: ttc.Bill) -> str:
+    return "unknown" if bill.status == "unknown" else f"{bill.total.tokens:,} ({bill.status})"
+
+
+def _dollars(bill: ttc.Bill) -> str:
+    return "unknown" if bill.total.usd is None or bill.status == "unknown" else f"${bill.total.usd:f}"
 
 
 def _short(output: object, width: int = 400) -> str:
