@@ -39,7 +39,9 @@ def main() -> None:
         figures = json.loads(printed)
         assert figures["samples"] >= figures["tasks"] >= 8, figures
         assert figures["bill"]["total"]["output_tokens"] == figures["generated_tokens"] > 0, figures
-        print(f"{wheel.name}: {figures['accepted_by_search']} of {figures['tasks']} tasks, {figures['samples']} samples")
+        print(
+            f"{wheel.name}: {figures['accepted_by_search']} of {figures['tasks']} tasks, {figures['samples']} samples"
+        )
 
 
 if __name__ == "__main__":

@@ -18,20 +18,22 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
-import ttc_openai
 import worker
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
 import ttc_middleware as ttc
+import ttc_openai
 from ttc_middleware import seam
 
 USAGE = ttc.Usage(input_tokens=20, output_tokens=50, reasoning_tokens=30, cached_tokens=0)
 ADAPTER = ttc_openai.Chat("local", "127.0.0.1")
 CALL = ttc.Call(name="bench", arguments={"model": "bench", "messages": worker.QUESTION})
 REPLY = {
-    "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "The answer is 42."}}],
+    "choices": [
+        {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "The answer is 42."}}
+    ],
     "usage": {"prompt_tokens": 20, "completion_tokens": 50, "total_tokens": 70},
 }
 Body = Callable[[], Awaitable[str]]

@@ -3,7 +3,7 @@
     python benchmarks/server.py [--latency-ms 50]      prints its port, then serves until its stdin closes
 
 One request takes the delay whatever its `n` is, as with a batching engine; models named "…-no-n" refuse `n` above 1.
-HTTP by hand, one callback a request, so that a benchmark measures the clients: it takes half the CPU of a web framework.
+HTTP by hand, one callback a request: the less CPU the server takes, the more a benchmark tells of the clients.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     python benchmarks/worker.py client|ttc|its-hub URL
 
-Runs in the contender's own environment, so only the standard library is imported here. A contender has *ways* to get
-eight completions judged by the same function, or one plain one; every way is timed by the same code.
+Runs in the contender's own environment, so only the standard library is imported at the top. A contender has *ways* to
+get eight completions judged by the same function, or one plain one; every way is timed by the same code.
 """
 
 from __future__ import annotations
@@ -30,53 +30,65 @@ def right(text: str) -> float:
 
 def client(url: str) -> dict[str, Way]:
     """The bare SDK: what anyone would write by hand."""
-    import openai
+    import openai  # noqa: PLC0415
 
-    sdk = openai.AsyncOpenAI(base_url=url, api_key="none", max_retries=0)
+    def ask() -> Any:
+        # A client for each way: connections that one leaves open would slow the others down.
+        return openai.AsyncOpenAI(base_url=url, api_key="none", max_retries=0).chat.completions.create
 
-    async def plain() -> str:
-        reply = await sdk.chat.completions.create(model="bench", messages=QUESTION)
-        return reply.choices[0].message.content or ""
+    def plain(create: Any) -> Way:
+        async def call() -> str:
+            return text(await create(model="bench", messages=QUESTION))
 
-    async def with_n() -> str:
-        reply = await sdk.chat.completions.create(model="bench", messages=QUESTION, n=N)
-        return max((choice.message.content or "" for choice in reply.choices), key=right)
+        return call
 
-    async def fan_out() -> str:
-        ask = sdk.chat.completions.create
-        replies = await asyncio.gather(*(ask(model="bench-no-n", messages=QUESTION) for _ in range(N)))
-        return max((reply.choices[0].message.content or "" for reply in replies), key=right)
+    def with_n(create: Any) -> Way:
+        async def call() -> str:
+            reply = await create(model="bench", messages=QUESTION, n=N)
+            return max((choice.message.content for choice in reply.choices), key=right)
 
-    return {"plain": plain, "n": with_n, "fan-out": fan_out}
+        return call
+
+    def fan_out(create: Any) -> Way:
+        async def call() -> str:
+            replies = await asyncio.gather(*(create(model="bench-no-n", messages=QUESTION) for _ in range(N)))
+            return max(map(text, replies), key=right)
+
+        return call
+
+    return {"plain": plain(ask()), "n": with_n(ask()), "fan-out": fan_out(ask())}
 
 
 def ttc(url: str) -> dict[str, Way]:
     """The same SDK, wrapped."""
-    import openai
-    import ttc_openai
+    import openai  # noqa: PLC0415
 
-    import ttc_middleware
+    import ttc_middleware  # noqa: PLC0415
+    import ttc_openai  # noqa: PLC0415
 
     def judge(reply: Any) -> float:
-        return right(reply.choices[0].message.content or "")
-
-    sdk = openai.AsyncOpenAI(base_url=url, api_key="none", max_retries=0)
-    sdk = ttc_openai.wrap(sdk, ttc_middleware.BestOfN(N, stop="all"), verifier=judge)
+        return right(text(reply))
 
     def way(model: str) -> Way:
+        bare = openai.AsyncOpenAI(base_url=url, api_key="none", max_retries=0)
+        wrapped = ttc_openai.wrap(bare, ttc_middleware.BestOfN(N, stop="all"), verifier=judge)
+
         async def call() -> str:
-            reply = await sdk.chat.completions.create(model=model, messages=QUESTION)
-            return reply.choices[0].message.content or ""
+            return text(await wrapped.chat.completions.create(model=model, messages=QUESTION))
 
         return call
 
     return {"n": way("bench"), "fan-out": way("bench-no-n")}
 
 
+def text(reply: Any) -> str:
+    return reply.choices[0].message.content or ""
+
+
 def its_hub(url: str) -> dict[str, Way]:
     """its-hub's best-of-N with a verifier of our own, without the limit of 32 requests that it has by default."""
     logging.disable(logging.CRITICAL)
-    import its_hub as hub
+    import its_hub as hub  # noqa: PLC0415
 
     class Judge(hub.AbstractOutcomeRewardModel):
         async def ascore(self, messages: Any, **_: Any) -> Any:
@@ -98,7 +110,17 @@ def its_hub(url: str) -> dict[str, Way]:
 
 
 CONTENDERS = {"client": client, "ttc": ttc, "its-hub": its_hub}
-PACKAGES = ("ttc-middleware", "openai", "httpx", "aiohttp", "its-hub", "pydantic", "anyio", "opentelemetry-api")
+PACKAGES = (
+    "ttc-middleware",
+    "openai",
+    "httpx",
+    "httpx2",
+    "aiohttp",
+    "its-hub",
+    "pydantic",
+    "anyio",
+    "opentelemetry-api",
+)
 
 
 async def latency(way: Way, calls: int) -> dict[str, Any]:
@@ -119,7 +141,7 @@ async def throughput(way: Way, calls: int, in_flight: int) -> dict[str, Any]:
 
     async def caller() -> None:
         for _ in left:
-            scores.append(right(await way()))
+            scores.append(right(await way()))  # noqa: PERF401  # clearer
 
     start, cpu = time.perf_counter(), time.process_time()
     await asyncio.gather(*(caller() for _ in range(in_flight)))
@@ -137,13 +159,8 @@ def memory(*, collect: bool = True) -> dict[str, float]:
 
 
 def versions() -> dict[str, str]:
-    found = {}
-    for name in PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return {"python": sys.version.split()[0], **found}
+    here = {each.metadata["Name"]: each.version for each in importlib.metadata.distributions()}
+    return {"python": sys.version.split()[0], **{name: here[name] for name in PACKAGES if name in here}}
 
 
 async def work(contender: str, url: str) -> None:

@@ -14,7 +14,9 @@ async def main() -> None:
     with server:
         client = openai.AsyncOpenAI(base_url=server.base_url, api_key="none")
 
-        @ttc.scale(ttc.BestOfN(8), verifier=ttc.verifiers.UnitTests(TESTS), budget=ttc.Budget(tokens=10_000, seconds=60))
+        @ttc.scale(
+            ttc.BestOfN(8), verifier=ttc.verifiers.UnitTests(TESTS), budget=ttc.Budget(tokens=10_000, seconds=60)
+        )
         async def write(task: str) -> str:
             reply = await client.chat.completions.create(
                 model=server.model, messages=[{"role": "user", "content": task}], max_tokens=120

@@ -1,7 +1,7 @@
 """A model of our own: an adapter, a provider that counts what it bills, and an SDK whose every call passes the seam.
 
 One word is one token. `Model(script)` answers what the script says: a function of the request's body and its number
-(from 0) that returns a text, a `Completion` or an exception to raise; it may be async, and then decides how long it takes.
+(from 0) that returns a text, a `Completion` or an exception to raise; an async one decides how long it takes.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 from opentelemetry import trace
 
@@ -83,9 +84,7 @@ class Fake:
     def read(self, output):
         usage = None
         if not output.silent:
-            usage = ttc.Usage(
-                1, output.input_tokens, output.output_tokens, output.reasoning_tokens, 0, output.usd
-            )
+            usage = ttc.Usage(1, output.input_tokens, output.output_tokens, output.reasoning_tokens, 0, output.usd)
         return ttc.Reading(text=output.texts[0], status=output.status, fault=output.fault, usage=usage)
 
 
@@ -208,7 +207,7 @@ async def forever() -> None:
 async def steps(number: int) -> None:
     """Let others go first, so many times."""
     for _ in range(number):
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()
 
 
 @pytest.fixture

@@ -19,6 +19,8 @@ from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from typing_extensions import Self
+
 
 @dataclass
 class Reply:
@@ -96,7 +98,7 @@ class Provider:
         self.url = f"{self.host}/v1"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
 
-    def __enter__(self) -> Provider:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -316,14 +318,14 @@ def _response(body: dict[str, Any], reply: Reply, usage: dict[str, int]) -> dict
         }
         for place, (name, arguments) in enumerate(reply.tool_calls)
     ]  # fmt: skip
-    cut = reply.finish == "length"
+    cut = {"length": "max_output_tokens", "content_filter": "content_filter"}.get(reply.finish)
     return {
         "id": f"resp_{time.monotonic_ns()}",
         "object": "response",
         "created_at": 0,
         "model": body.get("model", "mock"),
         "status": "incomplete" if cut else "completed",
-        "incomplete_details": {"reason": "max_output_tokens"} if cut else None,
+        "incomplete_details": {"reason": cut} if cut else None,
         "output": output,
         "parallel_tool_calls": True,
         "tool_choice": "auto",

@@ -11,6 +11,9 @@ from ._context import Entry, Tab
 from ._leaf import visible_bill
 from ._types import Bill, Sample, Usage
 
+_UNSEEN = Usage(0)
+"""What it cost, nobody knows; known figures are added to it."""
+
 Draws = Sequence[tuple[Tab, Sequence[Sample[Any]], Sequence[Tab]]]
 """For each draw, or several that shared a request: its tab, the samples it brought, the tabs of their verifications."""
 
@@ -19,6 +22,8 @@ def bill_of(draws: Draws, *, winner: Sample[Any] | None, unseen: bool) -> Bill:
     """The bill of a search; its parts add up to the sum of all entries on all tabs."""
     bill, plain = Bill(), Usage.zero()
     gaps = {"nothing observed": 1} if unseen else {}
+    if unseen:
+        bill += Bill(visible=_UNSEEN)
     for tab, samples, judged in draws:
         running = len(tab.pending)
         if running:
@@ -34,9 +39,6 @@ def bill_of(draws: Draws, *, winner: Sample[Any] | None, unseen: bool) -> Bill:
                 bill += Bill(verifying=Usage(running), gaps={"still running": running})
             for entry in verification.entries:
                 bill += Bill(verifying=entry.usage, gaps=_gap(entry))
-        for sample in samples:
-            if sample.verdict is not None and sample.verdict.usage is not None:
-                bill += Bill(verifying=sample.verdict.usage)
     return replace(bill, plain=plain, gaps={**bill.gaps, **gaps})
 
 

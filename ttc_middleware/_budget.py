@@ -27,6 +27,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import Union
 
+from ._brief import Brief
 from ._errors import BudgetExceeded
 
 NANO = 10**9
@@ -38,8 +39,8 @@ Resource = str  # "samples", "tokens", "usd" (in nano-dollars) or "seats"
 _LOCK = threading.Lock()
 
 
-@dataclass(frozen=True)
-class Budget:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Budget(Brief):
     """Limits that hold; None is no limit.
 
     Args:
@@ -67,7 +68,7 @@ class Budget:
                 raise ValueError(f"Budget({name}=) must be a whole number from 1, or None; got {value!r}")
         if self.usd is not None:
             object.__setattr__(self, "usd", _dollars(self.usd))
-        seconds = self.seconds
+        seconds: object = self.seconds
         if seconds is not None and (
             isinstance(seconds, bool)
             or not isinstance(seconds, (int, float))
@@ -205,6 +206,22 @@ class Ledger:
                 if resource in node.limits
             ]
         return min(left) if left else None
+
+    def unspent(self, resource: Resource) -> int | None:
+        """What is left of a resource once all that is held comes back, on the tightest ledger; None: no limit."""
+        with _LOCK:
+            left = [node.limits[resource] - node.spent[resource] for node in self.path() if resource in node.limits]
+        return min(left) if left else None
+
+    def exhausted(self) -> BudgetExceeded | None:
+        """The limit of tokens or dollars that is spent for good, so that no call can be made any more."""
+        with _LOCK:
+            for node in self.path():
+                for resource, limit in node.limits.items():
+                    if resource in ("tokens", "usd") and node.spent[resource] >= limit:
+                        unit = NANO if resource == "usd" else 1
+                        return BudgetExceeded(resource, _scaled(limit, unit), _scaled(node.spent[resource], unit))
+        return None
 
     def reserve(self, ask: Ask, wake: Callable[[], object]) -> Hold | Ticket:
         """Hold what is asked, or queue for it.

@@ -6,6 +6,7 @@ to be waited for or sent, and two short drivers do that.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Awaitable, Callable, Generator
@@ -49,6 +50,8 @@ class Send:
 class Wait:
     """Wait for the bell."""
 
+    bell: Any
+
 
 @dataclass(frozen=True)
 class Sleep:
@@ -72,15 +75,16 @@ _retry_budgets: dict[tuple[str, str | None], RetryBudget] = {}
 _refused: set[tuple[str, str]] = set()  # (model, parameter): what a model has turned down is not asked again
 
 
-def _conversation(adapter: Adapter, call: Call, bell: Bell) -> Generator[_Step, Any, Any]:
+def _conversation(  # noqa: C901  # every way that an attempt can end, in one place
+    adapter: Adapter, call: Call, new_bell: Callable[[], Bell]
+) -> Generator[_Step, Any, Any]:
     """Make one model call, attempt by attempt; returns the response."""
     tab, scope = TAB.get(), SCOPE.get()
     plain, wish = call, Draw()
     request = _described(adapter, call)
     cap = CapOfOurs(request)
+    _goes_on(tab)
     if tab is not None:
-        if tab.closed:
-            raise Closed("the search that this draw belonged to has ended")
         tab.tools_ran |= request.tool_results
         if tab.role == "sample":
             wish = _wish(tab, request)
@@ -89,32 +93,21 @@ def _conversation(adapter: Adapter, call: Call, bell: Bell) -> Generator[_Step, 
     attempt = 0
     while True:
         call = plain if wish == _NOTHING else adapter.apply(plain, wish)
-        request = _described(adapter, call)
-        leaf = Leaf(request, tab, scope)
-        hold = yield from _reserved(leaf, adapter, call, bell)
-        try:
-            limit = None if hold is None else cap.under(hold.granted)
-            if limit not in (None, request.max_tokens):
-                call = adapter.apply(call, Draw(max_tokens=limit))
-                leaf.request = _described(adapter, call)
-            leaf.open(hold, attempt)
-        except BaseException:
-            if hold is not None:
-                hold.settle({})
-            raise
+        leaf = Leaf(_described(adapter, call), tab, scope)
+        call = yield from _opened(leaf, adapter, call, cap, attempt, new_bell)
         try:
             response = yield Send(call, leaf)
         except BaseException as error:
             failure = classify(error)
             leaf.fail(failure, seen=leaf.seen)
-            bare = _without_refused(wish, request, failure)
+            bare = _without_refused(wish, leaf.request, failure)
             if bare is not None:
                 wish = bare
                 continue
             if cap.too_high(failure):
                 continue
             attempt += 1
-            if tab is None or not failure.retry or attempt >= ATTEMPTS or not _in_time(scope, failure, allowance):
+            if tab is None or not _again(attempt, failure, scope, allowance):
                 raise
         else:
             if leaf.deferred:
@@ -122,14 +115,38 @@ def _conversation(adapter: Adapter, call: Call, bell: Bell) -> Generator[_Step, 
             reading = _read(adapter, response)
             failure = Failure(reading.fault or "error", billed=True, retry=retryable(reading.fault))
             attempt += 1
-            if tab is None or not failure.retry or attempt >= ATTEMPTS or not _in_time(scope, failure, allowance):
-                leaf.finish(reading)
+            again = tab is not None and _again(attempt, failure, scope, allowance)
+            leaf.finish(reading, answered=not again)
+            if not again:
                 return response
-            leaf.finish(reading, answered=False)
         yield Sleep(pause(attempt, failure))
 
 
+def _goes_on(tab: Tab | None) -> None:
+    if tab is not None and tab.closed:
+        raise Closed("the search that this draw belonged to has ended")
+
+
 _NOTHING = Draw()
+
+
+def _opened(  # noqa: PLR0917  # what the conversation holds
+    leaf: Leaf, adapter: Adapter, call: Call, cap: CapOfOurs, attempt: int, new_bell: Callable[[], Bell]
+) -> Generator[_Step, Any, Call]:
+    """Reserve for an attempt and start it; returns the call to send, capped by what was granted."""
+    hold = yield from _reserved(leaf, adapter, call, new_bell)
+    try:
+        _goes_on(leaf.tab)  # a thread may have slept, or waited for room, past the end of its search
+        limit = None if hold is None else cap.under(hold.granted)
+        if limit not in (None, leaf.request.max_tokens):
+            call = adapter.apply(call, Draw(max_tokens=limit))
+            leaf.request = _described(adapter, call)
+        leaf.open(hold, attempt)
+    except BaseException:
+        if hold is not None:
+            hold.settle({})
+        raise
+    return call
 
 
 def _described(adapter: Adapter, call: Call) -> Request:
@@ -139,15 +156,18 @@ def _described(adapter: Adapter, call: Call) -> Request:
     return request
 
 
-def _reserved(leaf: Leaf, adapter: Adapter, call: Call, bell: Bell) -> Generator[_Step, Any, Hold | None]:
+def _reserved(
+    leaf: Leaf, adapter: Adapter, call: Call, new_bell: Callable[[], Bell]
+) -> Generator[_Step, Any, Hold | None]:
     """The hold that the call runs under, waiting for it where it has to; None where nothing is limited."""
     ledger = leaf.ledger
     if ledger is None or not ledger.limited("tokens", "usd"):
         return None
+    bell = new_bell()  # a new one each time: a bell that has rung does not fall silent
     hold = leaf.reserve(ledger, adapter, call, bell.ring)
     if isinstance(hold, Ticket):
         try:
-            yield Wait()
+            yield Wait(bell)
         except BaseException:
             hold.withdraw()
             raise
@@ -155,7 +175,6 @@ def _reserved(leaf: Leaf, adapter: Adapter, call: Call, bell: Bell) -> Generator
         if isinstance(hold.outcome, BudgetExceeded):
             raise hold.outcome
         hold = hold.outcome
-    leaf.settled_share()
     return hold
 
 
@@ -189,8 +208,10 @@ def _without_refused(wish: Draw, request: Request, failure: Failure) -> Draw | N
     return replace(wish, **dict.fromkeys(ours))
 
 
-def _in_time(scope: Scope, failure: Failure, allowance: RetryBudget) -> bool:
-    """Whether a retry can still end before the deadline, and the server is owed one."""
+def _again(attempt: int, failure: Failure, scope: Scope, allowance: RetryBudget) -> bool:
+    """Whether to try again: it may help, can still end before the deadline, and the server is owed a retry."""
+    if not failure.retry or attempt >= ATTEMPTS:
+        return False
     if scope.deadline is not None and time.monotonic() + (failure.after or 0.0) >= scope.deadline:
         return False
     return allowance.take()
@@ -227,7 +248,8 @@ class TaskBell:
             return
         # asyncio's loop and trio's token each have a way in from outside, by different names.
         soon = getattr(self._native, "call_soon_threadsafe", None) or self._native.run_sync_soon
-        soon(self._event.set)
+        with contextlib.suppress(RuntimeError):  # its loop has ended meanwhile, and nobody waits there any more
+            soon(self._event.set)
 
     async def wait(self) -> None:
         await self._event.wait()
@@ -249,8 +271,7 @@ class _ThreadBell:
 
 async def model_call(adapter: Adapter, call: Call, send: Callable[[Call, Leaf], Awaitable[R]]) -> R:
     """Make one model call, with what the draw around it asks, under its budget, onto its bill."""
-    bell = TaskBell()
-    steps = _conversation(adapter, call, bell)
+    steps = _conversation(adapter, call, TaskBell)
     try:
         step = next(steps)
         while True:
@@ -259,7 +280,7 @@ async def model_call(adapter: Adapter, call: Call, send: Callable[[Call, Leaf], 
                 if isinstance(step, Send):
                     reply = await _sent(send, step)
                 elif isinstance(step, Wait):
-                    await bell.wait()
+                    await step.bell.wait()
                 else:
                     await anyio.sleep(step.seconds)
             except BaseException as error:  # noqa: BLE001  # the conversation decides
@@ -292,8 +313,7 @@ def _sent_sync(send: Callable[[Call, Leaf], R], step: Send) -> R:
 
 def model_call_sync(adapter: Adapter, call: Call, send: Callable[[Call, Leaf], R]) -> R:
     """`model_call()` for a client that blocks."""
-    bell = _ThreadBell()
-    steps = _conversation(adapter, call, bell)
+    steps = _conversation(adapter, call, _ThreadBell)
     try:
         step = next(steps)
         while True:
@@ -302,7 +322,7 @@ def model_call_sync(adapter: Adapter, call: Call, send: Callable[[Call, Leaf], R
                 if isinstance(step, Send):
                     reply = _sent_sync(send, step)
                 elif isinstance(step, Wait):
-                    bell.wait(seconds_left())
+                    step.bell.wait(seconds_left())
                 else:
                     time.sleep(step.seconds)
             except BaseException as error:  # noqa: BLE001  # the conversation decides

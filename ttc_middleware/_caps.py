@@ -10,6 +10,7 @@ from ._types import Request
 _SMALLEST = 256  # no model's limit is lower; a message's smaller numbers are about something else
 _NAMED = re.compile(r"max_?(completion_?|output_?)?tokens", re.IGNORECASE)
 _NUMBER = re.compile(r"(?<![\w.])\d{1,3}(?:,\d{3})+(?!\w)|(?<![\w.])\d{3,9}(?!\w)")
+_TOO_LOW = re.compile(r"at least|minimum|too (small|low)|must be (greater|larger|more)", re.IGNORECASE)
 _STATUS = (400, 413, 422)
 
 _most: dict[tuple[str, str | None, str], int] = {}
@@ -52,9 +53,9 @@ class CapOfOurs:
             return False
         numbers = {int(number.replace(",", "")) for number in _NUMBER.findall(failure.text)}
         lower = [number for number in numbers if _SMALLEST <= number < sent and number not in _STATUS]
-        if not lower and sent not in numbers:
+        if (not lower and sent not in numbers) or _TOO_LOW.search(failure.text):
             return False  # about the name, or about something else
-        if lower and max(lower) < _most.get(self._key, sent):
+        if lower:
             _most[self._key] = max(lower)
         else:
             # The limit depends on the prompt: without a cap the model stops at it, below what is held.

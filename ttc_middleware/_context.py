@@ -61,6 +61,8 @@ class Entry:
     answered: bool
     """It gave the function something to go on with; failed, retried and cancelled attempts did not."""
     reasoning_usd: Decimal | None = None
+    priced: Literal["provider", "local"] | None = None
+    """Who says what it cost; None where nobody does."""
     fault: Fault | None = None
     gap: str | None = None
     """Why the cost is not wholly known."""
@@ -74,11 +76,12 @@ class Tab:
     Args:
         draw: what this draw asks of its model calls.
         whole: streams are to be read to their end, because several compete or a verifier waits.
+        trackers: how many of the enclosing trackers get the bill of the search; those opened inside get each call's.
     """
 
     __slots__ = (
-        "callbacks", "closed", "draw", "entries", "first_model", "held", "index", "instructed", "ledger", "parent",
-        "pending", "role", "tools_ran", "unheld", "whole",
+        "among", "callbacks", "closed", "draw", "entries", "first_model", "index", "instructed", "parent",
+        "pending", "role", "tools_ran", "trackers", "whole",
     )  # fmt: skip
 
     def __init__(
@@ -87,25 +90,24 @@ class Tab:
         *,
         index: int = 0,
         role: Role = "sample",
-        ledger: Ledger | None = None,
         whole: bool = False,
         parent: Tab | None = None,
-        unheld: Unheld | None = None,
+        among: Among | None = None,
+        trackers: int = 0,
     ) -> None:
         self.draw: Draw = draw
         self.index: int = index
         self.role: Role = role
-        self.ledger: Ledger | None = ledger
         self.whole: bool = whole
         self.parent: Tab | None = parent
-        self.unheld: Unheld | None = unheld
+        self.among: Among | None = among
+        self.trackers: int = trackers
         self.entries: list[Entry] = []
         self.pending: set[object] = set()
         """Model calls under way: a thread that blocks goes on after its search has ended."""
         self.callbacks: list[Callable[[], Any]] = []
         self.first_model: str | None = None
         self.instructed: bool = False
-        self.held: bool = False
         self.tools_ran: bool = False
         self.closed: bool = False
         """The search has gone on without this draw: nothing more may be sent for it."""
@@ -116,12 +118,10 @@ class Tab:
         if self.parent is not None:
             self.parent.record(entry)
 
-    def reserved(self) -> None:
-        """Note that this draw has its share of the budget, or will not need one."""
-        if not self.held:
-            self.held = True
-            if self.unheld is not None:
-                self.unheld.count -= 1
+    def ended(self) -> None:
+        """Note that this draw leaves its share of the budget to the others."""
+        if self.among is not None:
+            self.among.count -= 1
 
     @property
     def spent(self) -> Usage:
@@ -137,8 +137,8 @@ class Tab:
         return self.entries[-1].fault if self.entries else None
 
 
-class Unheld:
-    """How many draws of a search have yet to reserve: what is left of a budget is shared among them."""
+class Among:
+    """How many draws of a search are under way: what is not spent of a budget is shared among them."""
 
     __slots__ = ("count",)
 

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import inspect
+import math
 import time
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import anyio
-import anyio.to_thread
+from anyio.abc import TaskGroup
 from opentelemetry.trace import Span
 
-from . import _telemetry
+from . import _portal, _telemetry
 from ._bill import answered, apportion
 from ._budget import Ask, Hold, Ledger
 from ._calls import TaskBell
-from ._context import TAB, Tab, warn_once
-from ._errors import BudgetExceeded
+from ._context import TAB, Entry, Tab, warn_once
+from ._errors import BudgetExceeded, VerifierFailed
 from ._faults import classify
+from ._leaf import amounts
 from ._plan import Invoke, Plan
 from ._types import Call, Draw, Fault, Reading, Sample, Usage, Verdict
 from ._verify import Check, verdict_of
 
 _EMPTY = Reading(status="failed", fault="empty")
+_NOTHING_ASKED = Draw()
 NO_CHOICES: set[tuple[str, str | None, str]] = set()
 """Endpoints that refused or ignored `n`."""
 
@@ -46,10 +49,16 @@ class Desk:
     by_index: dict[int, DrawTask] = field(default_factory=dict[int, "DrawTask"])
     """By launch order; several samples may share a task."""
     active: int = 0
+    group: TaskGroup | None = None
+    """Where draws run."""
     refusal: BudgetExceeded | None = None
     """The first limit that refused something."""
     unseen: bool = False
     """A draw brought an answer without any model call that was seen."""
+    tools_ran: bool = False
+    """A draw has reported to a model on tools that it ran."""
+    blocked: float = 0.0
+    """Seconds for which a verifier has held the event loop, at worst."""
     waits: bool = False
     """Verifications take time of their own: run side by side, several take no longer than one."""
 
@@ -62,10 +71,51 @@ class Desk:
         if request is not None:
             NO_CHOICES.add((request.provider, request.server, request.model))
 
+    @property
+    def sources(self) -> frozenset[str]:
+        """Who says what the model calls cost: the provider, a price table here, or both."""
+        tabs = [tab for task in self.tasks for tab in (task.tab, *task.verifications)]
+        return frozenset(entry.priced for tab in tabs for entry in tab.entries if entry.priced is not None)
+
     def release(self) -> None:
         """Let go of the draws, which hold on to this desk: without the cycle, responses are freed at once."""
         self.tasks.clear()
         self.by_index.clear()
+
+    def warn(self) -> None:
+        """Warn of what was noticed: after the search, where a warning that is raised reaches the caller."""
+        name = self.plan.name
+        if self.tools_ran:
+            warn_once(
+                "tools",
+                name,
+                f"{name} runs tools inside its draws, once for each: scale its model calls instead, with"
+                ' scale(scope="model_calls"), or defer what must happen once with ttc.on_win()',
+            )
+        if self.unseen:
+            warn_once(
+                "unseen",
+                name,
+                f"no model call was seen inside {name}, so its bill is unknown: use an SDK that ttc.instrument() knows,"
+                " wrap the client, or report calls with ttc.record_usage()",
+            )
+        if self.blocked > 0.1 and self.plan.check is not None:  # noqa: PLR2004  # what other tasks notice
+            verifier = self.plan.check.name
+            warn_once(
+                "slow verifier",
+                verifier,
+                f"verifier {verifier} held the event loop for {self.blocked:.1f} s: make it async, or run its slow part"
+                " in a thread",
+            )
+        texts = [sample.text for sample in self.finished if sample.status == "answer" and sample.draw.parent is None]
+        # Short answers agree by right; long texts that do are copies.
+        if len(texts) > 3 and texts[0] is not None and len(texts[0]) > 40 and len(set(texts)) == 1:  # noqa: PLR2004
+            warn_once(
+                "equal",
+                name,
+                f"all {len(texts)} samples of {name} are the same text: a cache or a temperature of 0 makes more than"
+                " one draw pointless",
+            )
 
     def ring(self) -> None:
         """Tell the search that something has changed."""
@@ -88,6 +138,8 @@ class DrawTask:
     ended: list[int] = field(default_factory=list[int])
     """When each of `samples` ended, on the clock of spans."""
     verifications: list[Tab] = field(default_factory=list[Tab])
+    instead: bool = False
+    """Drawn alone, after the endpoint has not sent it with others."""
 
     async def run(self) -> None:
         """Draw. Raises nothing but cancellation."""
@@ -102,8 +154,10 @@ class DrawTask:
                 else:
                     await self._sampled()
         finally:
-            self.tab.reserved()
+            self.tab.ended()
             self.tab.closed = len(self.samples) < self.count
+            if self.instead and any(sample.status != "failed" for sample in self.samples):
+                desk.no_choices()
             desk.active -= 1
             desk.ring()
 
@@ -136,6 +190,9 @@ class DrawTask:
         except Exception as error:  # noqa: BLE001  # a failed sample is dropped; it never sinks the call
             self._deliver(self._failed(error))
             return
+        except anyio.get_cancelled_exc_class() as cancelled:
+            self._deliver(self._failed(_from_inside(cancelled)))
+            return
         await self._judged(sample)
 
     async def _shared(self) -> None:
@@ -158,22 +215,24 @@ class DrawTask:
         alone = [self._split_off(place) for place in range(len(samples), self.count)]
         self.count = len(samples)
         self.spans = self.spans[: self.count]
-        if not alone:
-            await self._all_judged(samples)
-            return
-        try:
-            async with anyio.create_task_group() as group:
-                for task in alone:
-                    group.start_soon(task.run)
-                await self._all_judged(samples)
-        finally:  # the last sample may end the search, which cancels this task
-            if any(sample.status != "failed" for task in alone for sample in task.samples):
-                self.desk.no_choices()
+        for task in alone:  # beside this task, on seats of their own
+            assert self.desk.group is not None
+            self.desk.group.start_soon(task.run)
+        await self._all_judged(samples)
 
     def _split_off(self, place: int) -> DrawTask:
         """A draw of its own for one of the samples that were to share a request."""
-        tab = Tab(self.draw, index=self.first + place, ledger=self.tab.ledger, whole=True, parent=self.tab.parent)
-        task = DrawTask(self.desk, self.first + place, 1, self.draw, tab)
+        tab = Tab(
+            self.draw,
+            index=self.first + place,
+            whole=True,
+            parent=self.tab.parent,
+            among=self.tab.among,
+            trackers=self.tab.trackers,
+        )
+        if tab.among is not None:
+            tab.among.count += 1
+        task = DrawTask(self.desk, self.first + place, 1, self.draw, tab, instead=True)
         self.desk.active += 1
         self.desk.tasks.append(task)
         self.desk.by_index[task.first] = task
@@ -197,23 +256,9 @@ class DrawTask:
         )
 
     def _look_inside(self) -> None:
-        """Warn about what a function does inside its draws, or hides there."""
-        name = self.desk.plan.name
-        if self.tab.tools_ran:
-            warn_once(
-                "tools",
-                name,
-                f"{name} runs tools inside its draws, once for each: scale its model calls instead, with"
-                ' scale(scope="model_calls"), or defer what must happen once with ttc.on_win()',
-            )
-        if not self.tab.entries:
-            self.desk.unseen = True
-            warn_once(
-                "unseen",
-                name,
-                f"no model call was seen inside {name}, so its bill is unknown: use an SDK that ttc.instrument() knows,"
-                " wrap the client, or report calls with ttc.record_usage()",
-            )
+        """Note what a function does inside its draws, or hides there."""
+        self.desk.tools_ran |= self.tab.tools_ran
+        self.desk.unseen |= not self.tab.entries
 
     def _failed(self, error: Exception) -> Sample[Any]:
         desk = self.desk
@@ -250,32 +295,53 @@ class DrawTask:
         desk = self.desk
         check = desk.plan.check
         if check is not None and sample.status in ("answer", "truncated") and sample.fault != "cut":
-            tab = Tab(Draw(), index=sample.index, role="verifier", ledger=desk.ledger, parent=desk.outer_tab)
+            tab = Tab(
+                _NOTHING_ASKED,
+                index=sample.index,
+                role="verifier",
+                parent=desk.outer_tab,
+                among=self.tab.among,
+                trackers=self.tab.trackers,
+            )
             self.verifications.append(tab)
             token = TAB.set(tab)
             try:
-                with _telemetry.verifier_span(check.name) as span:
+                own = self.spans[sample.index - self.first]
+                with _telemetry.verifier_span(check.name, own, desk.tags) as span:
                     verdict = await self._verdict(check, sample)
                     _telemetry.verdict_event(span, check.name, verdict)
             finally:
                 TAB.reset(token)
+            if verdict.usage is not None:
+                tab.record(Entry(verdict.usage, answered=True))
+                if desk.ledger is not None:
+                    desk.ledger.charge(amounts(verdict.usage))
             sample = replace(sample, verdict=verdict)
         self._deliver(sample)
 
     async def _verdict(self, check: Check, sample: Sample[Any]) -> Verdict:
         """The verdict, tried twice: a verifier that breaks says nothing about the sample."""
-        problem = ""
+        verdict = Verdict(0.0)
         for _ in range(2):
             try:
-                said = self._asked(check, sample)
-                if inspect.isawaitable(said):
-                    self.desk.waits = True
-                    with anyio.fail_after(self.desk.plan.patience):
-                        said = await said
-                return verdict_of(said, self.desk.plan.accept)
+                verdict = verdict_of(await self._said(check, sample), self.desk.plan.accept)
             except Exception as error:  # noqa: BLE001  # whatever a verifier raises
-                problem = f"{type(error).__name__}: {error!s:.500}"
-        return Verdict(0.0, feedback=f"verifier {check.name} failed: {problem}", accepted=False, failed=True)
+                verdict = _broke(check, error)
+            except anyio.get_cancelled_exc_class() as cancelled:
+                verdict = _broke(check, _from_inside(cancelled))
+            if not verdict.failed:
+                break
+        return verdict
+
+    async def _said(self, check: Check, sample: Sample[Any]) -> Any:
+        said = self._asked(check, sample)
+        if inspect.isawaitable(said):
+            self.desk.waits = True
+            with anyio.move_on_after(self.desk.plan.patience) as wait:
+                return await said
+            if wait.cancelled_caught:
+                raise VerifierFailed(f"no verdict within {self.desk.plan.patience:g} s")
+        return said
 
     def _asked(self, check: Check, sample: Sample[Any]) -> Any:
         """What the verifier returns, or something to wait for that gives it."""
@@ -283,18 +349,11 @@ class DrawTask:
             return self._asked_in_thread(check, sample)
         started = time.perf_counter()
         said = check.ask(sample, self.desk.call.arguments)
-        blocked = time.perf_counter() - started
-        if blocked > 0.1:  # noqa: PLR2004  # a tenth of a second is what other tasks notice
-            warn_once(
-                "slow verifier",
-                check.name,
-                f"verifier {check.name} held the event loop for {blocked:.1f} s: make it async, or run its slow part in"
-                " a thread",
-            )
+        self.desk.blocked = max(self.desk.blocked, time.perf_counter() - started)
         return said
 
     async def _asked_in_thread(self, check: Check, sample: Sample[Any]) -> Any:
-        said = await anyio.to_thread.run_sync(check.ask, sample, self.desk.call.arguments, abandon_on_cancel=True)
+        said = await _portal.in_thread(check.ask, sample, self.desk.call.arguments)
         return await said if inspect.isawaitable(said) else said
 
     def _deliver(self, sample: Sample[Any]) -> None:
@@ -302,6 +361,20 @@ class DrawTask:
         self.ended.append(_telemetry.now())
         self.desk.finished.append(sample)
         self.desk.ring()
+
+
+def _broke(check: Check, error: Exception) -> Verdict:
+    said = f"{type(error).__name__}: {classify(error).text:.500}"
+    return Verdict(0.0, feedback=f"verifier {check.name} failed: {said}", accepted=False, failed=True)
+
+
+def _from_inside(cancelled: BaseException) -> Exception:
+    """What a cancellation is that nobody outside has asked for, as of a function that waits for a cancelled task."""
+    if anyio.current_effective_deadline() == -math.inf:
+        raise cancelled
+    error = RuntimeError("cancelled by something inside")
+    error.__cause__ = cancelled
+    return error
 
 
 def _weight(reading: Reading) -> int:

@@ -12,13 +12,14 @@ from dataclasses import replace
 from typing import Any, Generic
 
 import anyio
+import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from . import _telemetry
 from ._bill import bill_of
 from ._budget import Ledger
 from ._calls import diversified
-from ._context import SCOPE, SETTINGS, TAB, Tab, Unheld, warn_once
+from ._context import SCOPE, SETTINGS, TAB, Among, Tab
 from ._draws import NO_CHOICES, Desk, DrawTask
 from ._errors import BadResponse, BudgetExceeded, BudgetUnenforceable, NotAccepted
 from ._plan import Invoke, Plan
@@ -83,7 +84,7 @@ class _Run(Generic[T]):
         ends = [outer.deadline, None if plan.budget.seconds is None else self.started + plan.budget.seconds]
         self.deadline = min((end for end in ends if end is not None), default=None)
         self.scope = replace(outer, ledger=ledger, deadline=self.deadline, model_calls=None)
-        self.unheld = Unheld()
+        self.among = Among()
         self.told = 0
         self.late = False
         self.winner: Sample[Any] | None = None
@@ -102,18 +103,21 @@ class _Run(Generic[T]):
                     SCOPE.reset(token)
                     bill = self._close()
                 result = self._result(bill)
+                desk.warn()
                 self.error = self.error or self._problem(result)
                 if self.error is None and self.winner is not None:
-                    await _called_back(self.desk.by_index[self.winner.index].tab)
+                    await _called_back(desk.by_index[self.winner.index].tab, in_thread=plan.in_thread)
             except Exception as error:  # noqa: BLE001  # raised below, with the result attached
                 self.error = error
             finally:
-                _telemetry.end_search(span, result, bill, len(self.desk.by_index), time.monotonic() - self.started)
-                span.end()
+                seconds, sources = time.monotonic() - self.started, desk.sources
+                _telemetry.end_search(
+                    span, result, bill, requested=len(desk.by_index), seconds=seconds, sources=sources
+                )
                 desk.release()
-                if desk.outer_tab is None:
-                    for tracker in self.scope.trackers:
-                        tracker.add(bill)
+                # Those outside an outer draw hear of this through that draw's own search.
+                for tracker in self.scope.trackers[desk.outer_tab.trackers if desk.outer_tab else 0 :]:
+                    tracker.add(bill)
         result = result or self._result(bill)
         if self.error is None:
             return result
@@ -125,6 +129,7 @@ class _Run(Generic[T]):
     async def _group(self) -> None:
         """Run the strategy and its draws; whatever is still under way when it returns is cancelled."""
         async with anyio.create_task_group() as group:
+            self.desk.group = group
             try:
                 await self._drive(group)
             except NoSamples:
@@ -166,13 +171,20 @@ class _Run(Generic[T]):
             if isinstance(item, Cancel):
                 if item.index in self.desk.by_index:
                     self.desk.by_index[item.index].scope.cancel()
-            elif desk.refusal is None and not self.late:
+            elif self._goes_on():
                 if desk.ledger is None or desk.ledger.take("samples"):
                     draws.append(item)
                 else:
                     desk.refusal = _no_more_samples(desk.ledger)
         for draw, count in self._grouped(draws):
             self._launch(draw, count, group)
+
+    def _goes_on(self) -> bool:
+        """Whether further draws may start."""
+        desk = self.desk
+        if desk.refusal is None and desk.ledger is not None:
+            desk.refusal = desk.ledger.exhausted()
+        return desk.refusal is None and not self.late
 
     def _grouped(self, draws: list[Draw]) -> list[tuple[Draw, int]]:
         """Equal unseeded draws of one step together, where the strategy waits for all and the endpoint has `n`."""
@@ -199,12 +211,13 @@ class _Run(Generic[T]):
 
     def _launch(self, draw: Draw, count: int, group: TaskGroup) -> None:
         desk, first = self.desk, len(self.desk.by_index)
-        tab = Tab(draw, index=first, ledger=desk.ledger, whole=True, parent=desk.outer_tab, unheld=self.unheld)
+        heard = len(self.scope.trackers)
+        tab = Tab(draw, index=first, whole=True, parent=desk.outer_tab, among=self.among, trackers=heard)
         task = DrawTask(desk, first, count, draw, tab)
         self.desk.tasks.append(task)
         self.desk.by_index.update(dict.fromkeys(range(first, first + count), task))
         desk.active += 1
-        self.unheld.count += 1
+        self.among.count += 1
         group.start_soon(task.run)
 
     async def _next(self) -> Sample[Any] | None:
@@ -242,7 +255,9 @@ class _Run(Generic[T]):
 
     def _close(self) -> Bill:
         """End every span, and add up."""
-        won = -1 if self.winner is None else self.winner.index
+        # A sample whose error comes out is read by nobody.
+        read = None if self.winner is None or self.winner.status == "failed" or self.winner.error else self.winner
+        won = -1 if read is None else read.index
         for task in self.desk.tasks:
             done = {sample.index: (sample, ended) for sample, ended in zip(task.samples, task.ended, strict=True)}
             for place, span in enumerate(task.spans):
@@ -251,14 +266,13 @@ class _Run(Generic[T]):
                 _telemetry.end_sample(span, sample, outcome, ended)
         return bill_of(
             [(task.tab, task.samples, task.verifications) for task in self.desk.tasks],
-            winner=self.winner,
+            winner=read,
             unseen=self.desk.unseen,
         )
 
     def _result(self, bill: Bill) -> Result[T]:
         winner = self.winner
         samples = tuple(sorted(self.desk.finished, key=lambda sample: sample.index))
-        _warn_if_all_equal(self.plan.name, samples)
         accepted = winner is not None and winner.accepted
         reason: StopReason = "accepted" if accepted else "budget" if self.desk.refusal is not None else "decided"
         output: Any = None if winner is None else winner.output
@@ -290,7 +304,7 @@ class _Run(Generic[T]):
         if self.plan.check is not None and not winner.accepted and self.plan.on_reject == "raise":
             said = (winner.verdict and winner.verdict.feedback) or "no feedback"
             return NotAccepted(
-                f"none of the {len(result.samples)} samples of {name} was accepted; the best one's feedback: {said:.500}"
+                f"none of the {len(result.samples)} samples of {name} was accepted; the best's feedback: {said:.500}"
             )
         return None
 
@@ -300,21 +314,9 @@ def _no_more_samples(ledger: Ledger) -> BudgetExceeded:
     return BudgetExceeded("samples", limit, limit, 1)
 
 
-async def _called_back(tab: Tab) -> None:
-    """Do what the winner deferred with `on_win()`."""
+async def _called_back(tab: Tab, *, in_thread: bool) -> None:
+    """Do what the winner deferred with `on_win()`, in a thread where the function itself runs in one."""
     for callback in tab.callbacks:
-        said = callback()
+        said = await anyio.to_thread.run_sync(callback) if in_thread else callback()
         if isinstance(said, Awaitable):
             await said
-
-
-def _warn_if_all_equal(name: str, samples: Sequence[Sample[Any]]) -> None:
-    texts = [sample.text for sample in samples if sample.status == "answer" and sample.draw.parent is None]
-    # Short answers agree by right; long texts that do are copies.
-    if len(texts) > 3 and texts[0] is not None and len(texts[0]) > 40 and len(set(texts)) == 1:  # noqa: PLR2004
-        warn_once(
-            "equal",
-            name,
-            f"all {len(texts)} samples of {name} are the same text: a cache or a temperature of 0 makes more than one"
-            " draw pointless",
-        )

@@ -42,7 +42,7 @@ class BadResponse(TTCError):
 
 
 class VerifierFailed(TTCError):
-    """Raised inside the engine when a verifier raises, hangs or returns nonsense; a sample's `verdict` keeps its text."""
+    """Raised inside the engine when a verifier raises, hangs or returns nonsense; the verdict keeps its text."""
 
 
 class BudgetError(TTCError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,22 +22,29 @@ from ._types import Adapter, Bill, Call, Capability, Reading, Request, Usage
 FLOOR = 256
 """A budget never clamps `max_tokens` below this: fewer tokens are paid for and rarely an answer."""
 
+UNASKED = 32_768
+"""Output tokens that a caller without `max_tokens` is taken to want, at most, where a budget has to hold something.
+
+Few answers are longer. To hold all that is left would make the calls of a block wait for each other, and charge the
+whole budget for the first that is cancelled.
+"""
+
 
 class Leaf:
-    """One attempt at a model call, from its reservation to its bill. An adapter sees it as the second argument of `send`.
+    """One attempt at a model call, from its reservation to its bill. Adapters get it as the second argument of `send`.
 
     A response that is still on its way when `send` returns is `defer()`red; whoever reads it to the end then calls
     `finish()`, or `cut()` if it ends early.
     """
 
-    __slots__ = ("_done", "_hold", "_prices", "_scope", "_span", "_started", "_tab", "deferred", "request", "seen")
+    __slots__ = ("_done", "_hold", "_prices", "_scope", "_span", "_started", "deferred", "request", "seen", "tab")
 
     def __init__(self, request: Request, tab: Tab | None, scope: Scope) -> None:
         self.request: Request = request
+        self.tab: Tab | None = tab
         self.deferred: bool = False
         self.seen: int = 0
         """Chunks with content that a stream has brought: at least so many tokens."""
-        self._tab = tab
         self._scope = scope
         self._hold: Hold | None = None
         self._prices = find(request.provider, request.model, SETTINGS.prices)
@@ -47,17 +55,17 @@ class Leaf:
     @property
     def whole(self) -> bool:
         """A stream must be read to its end before `send` returns: several compete, or a verifier waits."""
-        return self._tab is not None and self._tab.whole
+        return self.tab is not None and self.tab.whole
 
     @property
     def in_draw(self) -> bool:
         """Whether the engine retries: the SDK's own retries are to be off."""
-        return self._tab is not None
+        return self.tab is not None
 
     @property
     def ledger(self) -> Ledger | None:
         """The account that this call is charged to."""
-        return self._scope.ledger if self._tab is None else self._tab.ledger
+        return self._scope.ledger
 
     def current(self) -> _telemetry.Current:
         """Make this call's span the current one, other LLM instrumentations silenced."""
@@ -70,6 +78,7 @@ class Leaf:
     def finish(self, reading: Reading, *, answered: bool = True) -> None:
         """Account for a response that has arrived whole."""
         usage, cost = reading.usage, None
+        told = usage is not None and usage.usd is not None
         seconds = time.perf_counter() - self._started
         if usage is not None:
             usage, cost = self._price(replace(usage, calls=1, seconds=seconds))
@@ -78,6 +87,7 @@ class Leaf:
             usage or Usage(output_tokens=self.seen, seconds=seconds),
             answered=answered,
             reasoning_usd=None if cost is None else cost.reasoning,
+            priced=None if cost is None else "provider" if told else "local",
             fault=reading.fault,
             gap=gap,
         ))  # fmt: skip
@@ -96,11 +106,6 @@ class Leaf:
         nothing = replace(Usage.zero(), calls=1, seconds=seconds)
         spent = Usage(output_tokens=seen, seconds=seconds) if failure.billed else nothing
         self._end(None, None, None, seconds, Entry(spent, answered=False, fault=failure.fault, gap=gap), failure)
-
-    def settled_share(self) -> None:
-        """Note that this draw has its share of the budget."""
-        if self._tab is not None:
-            self._tab.reserved()
 
     def reserve(self, ledger: Ledger, adapter: Adapter, call: Call, ring: Callable[[], object]) -> Hold | Ticket:
         """Ask the ledger for the worst case: the prompt, and `max_tokens` for each choice."""
@@ -130,21 +135,24 @@ class Leaf:
     def open(self, hold: Hold | None, attempt: int) -> None:
         """Start the clock and the span: the call is about to be sent, under this reservation."""
         self._hold = hold
-        if self._tab is not None:
-            self._tab.pending.add(self)
-        role = "sample" if self._tab is None else self._tab.role
-        self._span = _telemetry.call_span(self.request, attempt, role, self._scope.tags)
+        if self.tab is not None:
+            self.tab.pending.add(self)
+        role, index = ("sample", None) if self.tab is None else (self.tab.role, self.tab.index)
+        self._span = _telemetry.call_span(self.request, attempt, role, index, self._scope.tags)
         self._started = time.perf_counter()
 
     def _share(self, ledger: Ledger, fixed: dict[str, int], rates: dict[str, int]) -> int:
-        """What a caller without `max_tokens` asks for: an equal part of what is left, so that draws run in parallel."""
-        among = max(1, self._tab.unheld.count if self._tab is not None and self._tab.unheld is not None else 1)
+        """What a caller without `max_tokens` asks for: a draw's part of what is not spent.
+
+        What others hold now is not taken off: it comes back, and a wish cut by it would stay cut.
+        """
+        among = max(1, self.tab.among.count if self.tab is not None and self.tab.among is not None else 1)
         shares = [
-            ((ledger.room(resource) or 0) // among - fixed[resource]) // rate
+            ((ledger.unspent(resource) or 0) // among - fixed[resource]) // rate
             for resource, rate in rates.items()
             if rate and ledger.limited(resource)
         ]
-        return max(FLOOR, min(shares, default=FLOOR))
+        return max(FLOOR, min([*shares, UNASKED]))
 
     def _price(self, usage: Usage) -> tuple[Usage, Cost | None]:
         if self._prices is None:
@@ -161,7 +169,7 @@ class Leaf:
             cost = Cost(usage.usd, cost.input * factor, cost.output * factor, cost.reasoning * factor)
         return replace(usage, usd=cost.total), cost
 
-    def _end(
+    def _end(  # noqa: PLR0917  # the one way out of an attempt
         self,
         reading: Reading | None,
         usage: Usage | None,
@@ -180,20 +188,26 @@ class Leaf:
                 self._hold.settle()
             else:
                 self._hold.settle(amounts(usage))
-        if self._tab is not None:
-            self._tab.record(entry)
-            self._tab.pending.discard(self)
-        elif self._scope.trackers:
-            bill = entry_bill(entry)
-            for tracker in self._scope.trackers:
-                tracker.add(bill)
-        _telemetry.end_call(self._span, self.request, reading, usage, cost, entry.fault, seconds)
+        if self.tab is not None:
+            self.tab.record(entry)
+            self.tab.pending.discard(self)
+        track(entry, self.tab, self._scope)
+        _telemetry.end_call(self._span, self.request, entry, reading=reading, usage=usage, cost=cost, seconds=seconds)
+
+
+def track(entry: Entry, tab: Tab | None, scope: Scope) -> None:
+    """Tell the trackers of a model call that no search will tell them of."""
+    trackers = scope.trackers if tab is None else scope.trackers[tab.trackers :]
+    if trackers:
+        bill = entry_bill(entry)
+        for tracker in trackers:
+            tracker.add(bill)
 
 
 def amounts(usage: Usage) -> dict[str, int]:
     """A usage in the integers of a ledger, rounded up."""
     usd = usage.usd
-    return {"tokens": usage.tokens, "usd": 0 if usd is None else -int(-usd * NANO // 1)}
+    return {"tokens": usage.tokens, "usd": 0 if usd is None else math.ceil(usd * NANO)}
 
 
 def visible_bill(usage: Usage, reasoning_usd: Decimal | None = None) -> Bill:

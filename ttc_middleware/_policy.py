@@ -11,6 +11,8 @@ from decimal import Decimal
 from types import MappingProxyType, TracebackType
 from typing import Any, get_args
 
+from typing_extensions import Self
+
 from ._budget import Budget, Ledger
 from ._context import SCOPE, SETTINGS
 from ._instrument import instrument_once
@@ -29,12 +31,13 @@ class Policy:
     thinking: Thinking | None = None
     on_reject: OnReject | None = None
 
-    def __enter__(self) -> Policy:
+    def __enter__(self) -> Self:
         outer = SCOPE.get()
         inside = replace(outer, policy=self.over(outer.policy), outer=outer)
         if self.budget is not None:
             limits = self.budget.limits
             if limits:
+                instrument_once()  # it limits plain calls too, which must be seen for that
                 inside = replace(inside, ledger=Ledger(limits, outer.ledger or SETTINGS.ledger))
             if self.budget.seconds is not None:
                 ends = time.monotonic() + self.budget.seconds
@@ -118,7 +121,7 @@ def configure(
         policies: by name of the call site ("module:qualname", or its `name=`); wins over `scale()`, yields to blocks.
         default: for call sites that say nothing themselves.
         concurrency: draws in flight at once in this process, from 1.
-        instrument: False keeps `scale()` and `tracking()` from patching SDKs.
+        instrument: False keeps `scale()`, `tracking()` and the budgets of blocks from patching SDKs.
         prices: the user's price table, by "provider/model" or "model".
 
     Raises:

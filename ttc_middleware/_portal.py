@@ -11,19 +11,21 @@ import contextlib
 import os
 import threading
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from concurrent.futures import Future
+from typing import Any, TypeVar
 
 import anyio
 import anyio.lowlevel
-from anyio.from_thread import BlockingPortal, start_blocking_portal
+import anyio.to_thread
+from anyio.from_thread import BlockingPortal
 
 from ._context import warn_once
 
 R = TypeVar("R")
 
 _lock = threading.Lock()
-_stack = contextlib.ExitStack()
 _portal: BlockingPortal | None = None
+_thread: threading.Thread | None = None
 
 
 def run(work: Callable[[], Awaitable[R]], name: str) -> R:
@@ -47,27 +49,43 @@ def run(work: Callable[[], Awaitable[R]], name: str) -> R:
         raise
 
 
+async def in_thread(work: Callable[..., R], *args: Any) -> R:
+    """Run what blocks in a thread; without a limit, since draws in a full pool would wait for each other."""
+    return await anyio.to_thread.run_sync(work, *args, abandon_on_cancel=True, limiter=anyio.CapacityLimiter(1))
+
+
 def _running() -> BlockingPortal:
-    global _portal  # noqa: PLW0603  # one a process is the point
+    global _portal, _thread  # noqa: PLW0603  # one a process is the point
     with _lock:
         if _portal is None:
-            _portal = _stack.enter_context(start_blocking_portal("asyncio", name="ttc-portal"))
+            # Not start_blocking_portal(): dropped in a forked child, that would wait for a loop that is not there.
+            started: Future[BlockingPortal] = Future()
+            _thread = threading.Thread(target=anyio.run, args=(_serve, started), name="ttc-portal", daemon=True)
+            _thread.start()
+            _portal = started.result()
         return _portal
 
 
+async def _serve(started: Future[BlockingPortal]) -> None:
+    async with BlockingPortal() as portal:
+        started.set_result(portal)
+        await portal.sleep_until_stopped()
+
+
 def _stop() -> None:
-    global _portal  # noqa: PLW0603  # as above
+    global _portal, _thread  # as above
     with _lock:
-        portal, _portal = _portal, None
-    if portal is not None:
+        portal, thread, _portal, _thread = _portal, _thread, None, None
+    if portal is not None and thread is not None:
         with contextlib.suppress(RuntimeError):
-            portal.call(portal.stop, True)  # noqa: FBT003  # cancel what is left
+            portal.call(portal.stop, True)  # cancel what is left
+        thread.join(5)
 
 
 def _forget() -> None:
     """A forked child has the portal's object without its thread."""
-    global _portal, _stack, _lock  # noqa: PLW0603  # as above
-    _portal, _stack, _lock = None, contextlib.ExitStack(), threading.Lock()
+    global _portal, _thread, _lock  # as above
+    _portal, _thread, _lock = None, None, threading.Lock()
 
 
 atexit.register(_stop)
@@ -83,6 +101,6 @@ def _warn_if_it_blocks_a_loop(name: str) -> None:
     warn_once(
         "blocking",
         name,
-        f"{name} is synchronous and was called inside a running event loop, which stands still until it returns: make it"
-        " async, or call it with anyio.to_thread.run_sync()",
+        f"{name} is synchronous and was called inside a running event loop, which stands still until it returns: make"
+        " it async, or call it with anyio.to_thread.run_sync()",
     )

@@ -10,7 +10,7 @@ from typing import Any, Literal, cast
 from ._budget import Budget
 from ._context import SCOPE, TAB, Entry
 from ._instrument import instrument_once
-from ._leaf import amounts, entry_bill
+from ._leaf import amounts, track
 from ._plan import OnReject, PlainFunction
 from ._site import Site
 from ._strategy import check_strategy
@@ -21,7 +21,7 @@ from ._wrapped import DEFERRED, AsyncScaled, P, Scaled, ScaledFunction, function
 def scale(
     strategy: Strategy,
     *,
-    verifier: Verifier | Any = None,
+    verifier: Verifier | None = None,
     budget: Budget | None = None,
     accept: float = 1.0,
     on_reject: OnReject | None = None,
@@ -37,8 +37,8 @@ def scale(
 
     Args:
         strategy: how to search, like `ttc.BestOfN(8)`. A `policy()` block or `configure()` can overrule it.
-        verifier: what is right: a function of the output and, by name, of any arguments of the call, returning a bool, a
-            score from 0 to 1 or a `ttc.Verdict`; sync or async. Or one of `ttc.verifiers`.
+        verifier: what is right: a function of the output and, by name, of any arguments of the call, returning a bool,
+            a score from 0 to 1 or a `ttc.Verdict`; sync or async. Or one of `ttc.verifiers`.
         budget: limits of each call.
         accept: the score from which an answer is accepted, above 0 to 1. A bool is taken as it is.
         on_reject: where nothing is accepted, "best" (the default) returns the best with `accepted=False`, "raise"
@@ -74,7 +74,7 @@ def scale(
 
 
 def verifiable(
-    verifier: Verifier | Any, *, accept: float = 1.0, name: str | None = None, verifier_timeout: float = 60.0
+    verifier: Verifier, *, accept: float = 1.0, name: str | None = None, verifier_timeout: float = 60.0
 ) -> Decorator:
     """Say what is right, and leave it to a `policy()` what that is worth. Free until one applies.
 
@@ -173,11 +173,8 @@ def record_usage(usage: Usage) -> None:
     """
     entry = Entry(usage, answered=True, reasoning_usd=None)
     tab, scope = TAB.get(), SCOPE.get()
-    ledger = scope.ledger if tab is None else tab.ledger
-    if ledger is not None:
-        ledger.charge(amounts(usage))
+    if scope.ledger is not None:
+        scope.ledger.charge(amounts(usage))
     if tab is not None:
         tab.record(entry)
-        return
-    for tracker in scope.trackers:
-        tracker.add(entry_bill(entry))
+    track(entry, tab, scope)

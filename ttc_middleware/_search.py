@@ -22,7 +22,9 @@ def gather(
     until: Callable[[Sample[Any]], bool] | None = None,
     at_once: int | None = None,
 ) -> Drawing:
-    """Draw, and collect the samples as they finish: `samples = yield from gather([Draw()] * 8)`.
+    """Draw, and collect the samples as they finish.
+
+    As in `samples = yield from gather([Draw()] * 8)`.
 
     Breaking off early leaves the stragglers running for the engine to cancel, so it is for finishing with: what they
     send would be mixed into later yields.

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from ._budget import Budget
 from ._context import SCOPE, SETTINGS
-from ._plan import OnReject, Plan, PlainFunction
+from ._plan import OnReject, PlainFunction, Plan
 from ._policy import Policy, check_options
 from ._strategy import check_strategy, needs, needs_verifier
 from ._types import Adapter, Strategy, Thinking
@@ -44,7 +44,7 @@ class Site:
         in_thread: the call site blocks, so verifiers run in threads too.
 
     Raises:
-        TypeError: the strategy needs a verifier, or something that the adapter cannot; or one of these is no such thing.
+        TypeError: the strategy needs a verifier, or something that the adapter cannot; or one is no such thing.
         ValueError: a number is out of its range.
     """
 
@@ -66,7 +66,8 @@ class Site:
         if isinstance(self.accept, bool) or not isinstance(self.accept, (int, float)) or not 0 < self.accept <= 1:
             raise ValueError(f"accept= must be a score above 0 and up to 1, got {self.accept!r}")
         timeout = self.verifier_timeout
-        if not isinstance(timeout, (int, float)) or not math.isfinite(timeout) or timeout <= 0:
+        number = isinstance(timeout, (int, float)) and not isinstance(timeout, bool)
+        if not number or not math.isfinite(timeout) or timeout <= 0:
             raise ValueError(f"verifier_timeout= must be a positive number of seconds, got {timeout!r}")
         if self.verifier is not None:
             object.__setattr__(self, "check", prepare(self.verifier, self.known))

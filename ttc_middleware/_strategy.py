@@ -18,10 +18,10 @@ def check_strategy(strategy: object) -> None:
 
 def begin(strategy: Strategy, call: Call) -> Search[Any]:
     """Start a search; raises TypeError if `search()` is no generator function."""
-    steps: object = strategy.search(call)
-    if not isinstance(steps, Generator):
+    steps = strategy.search(call)
+    if not isinstance(cast("object", steps), Generator):
         raise TypeError(f"search(call) of {strategy!r} must be a generator, got {steps!r:.200}")
-    return cast("Search[Any]", steps)
+    return steps
 
 
 def needs_verifier(strategy: Strategy) -> bool:

@@ -12,6 +12,9 @@ Names are those of OpenTelemetry's GenAI conventions (development channel of lat
 OpenInference or MLflow. `TTC_OTEL_DIALECTS` (default "genai,openinference,mlflow") drops mirrors: keys that one tool
 needs make another count twice. What is unknown is left out, never written as 0. No prompts and no outputs.
 
+Where somebody else instruments the same SDK, a model call still has one span with usage. Below our `chat` span the
+others are kept silent; where their span is open around the call already, that span gets what ours would have had.
+
 Without an SDK every function here is a check of one boolean.
 """
 
@@ -19,21 +22,35 @@ from __future__ import annotations
 
 import json
 import os
-import time
-from collections.abc import Generator, Mapping
+from collections.abc import Collection, Generator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry import context, metrics, trace
+from opentelemetry import metrics, trace
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
+from ._spans import NAME, NO_SPAN, Current, end, foreign, now, start, tells_usage
+
 if TYPE_CHECKING:
+    from ._context import Entry
     from ._prices import Cost
     from ._types import Bill, Reading, Request, Result, Sample, Usage, Verdict
 
-_NAME = "ttc_middleware"
-_tracer = trace.get_tracer(_NAME)
-_meter = metrics.get_meter(_NAME)
+_meter = metrics.get_meter(NAME)
+__all__ = [
+    "NO_SPAN",
+    "Current",
+    "call_span",
+    "end_call",
+    "end_sample",
+    "end_search",
+    "now",
+    "sample_span",
+    "search_span",
+    "verdict_event",
+    "verifier_span",
+]
+
 _DIALECTS = frozenset(
     part.strip() for part in os.environ.get("TTC_OTEL_DIALECTS", "genai,openinference,mlflow").lower().split(",")
 )
@@ -65,16 +82,13 @@ _tokens = _meter.create_counter("ttc.tokens", unit="{token}", description="Token
 _dollars = _meter.create_counter("ttc.cost", unit="{USD}", description="Dollars by what they were spent on")
 _requests = _meter.create_counter("ttc.requests", unit="{request}", description="Model calls sent")
 
-NO_SPAN = trace.INVALID_SPAN
-
-# Other instrumentations of the same SDK stay silent below our `chat` span: one usage span a model call.
-_SILENCE = ("suppress_instrumentation", "suppress_language_model_instrumentation")
-
 
 @contextmanager
-def search_span(name: str, strategy: object, limits: Mapping[str, object], tags: Mapping[str, str]) -> Generator[Span, None, None]:
-    """The parent of one search."""
-    span = _tracer.start_span(f"invoke_workflow {type(strategy).__name__}", kind=SpanKind.INTERNAL)
+def search_span(
+    name: str, strategy: object, limits: Mapping[str, object], tags: Mapping[str, str]
+) -> Generator[Span, None, None]:
+    """The parent of one search; ended by `end_search()`."""
+    span = start(f"invoke_workflow {type(strategy).__name__}")
     if span.is_recording():
         attributes: dict[str, Any] = {
             "gen_ai.operation.name": "invoke_workflow",
@@ -91,30 +105,32 @@ def search_span(name: str, strategy: object, limits: Mapping[str, object], tags:
 
 
 _BUDGET = {"usd": "cost_usd"}
+_SELECTED = {"visible": True, "reasoning": True, "discarded": False, "verifying": False, "routing": False}
 
 
-def end_search(span: Span, result: Result[Any] | None, bill: Bill, requested: int, seconds: float) -> None:
-    """Write the totals on the parent; `result` is None where there is none to return."""
+def end_search(
+    span: Span,
+    result: Result[Any] | None,
+    bill: Bill,
+    *,
+    requested: int,
+    seconds: float,
+    sources: Collection[str],
+) -> None:
+    """Write the totals on the parent and end it.
+
+    Args:
+        span: from `search_span()`.
+        result: None where there is none to return.
+        bill: the search's own.
+        requested: draws launched.
+        seconds: what the search took.
+        sources: where the dollars of its calls come from: "provider", "local".
+    """
     if span.is_recording():
-        total, hidden = bill.total, bill.hidden
-        attributes: dict[str, Any] = {
-            "ttc.samples.requested": requested,
-            "ttc.usage.status": bill.status,
-            "ttc.usage.input_tokens": total.input_tokens,
-            "ttc.usage.output_tokens": total.output_tokens,
-            "ttc.usage.hidden.output_tokens": hidden.output_tokens,
-            "ttc.usage.total_tokens": total.tokens,
-            "ttc.usage.llm_calls": total.calls,
-        }
-        if total.reasoning_tokens is not None:
-            attributes["ttc.usage.reasoning.output_tokens"] = total.reasoning_tokens
-        if bill.multiplier is not None:
-            attributes["ttc.usage.multiplier"] = bill.multiplier
-        if total.usd is not None:
-            attributes["ttc.cost.total"] = float(total.usd)
-            attributes["ttc.cost.currency"] = "USD"
-            attributes["ttc.cost.selected"] = float((bill.visible + bill.reasoning).usd or 0)
-            attributes["ttc.cost.hidden"] = float(hidden.usd or 0)
+        attributes: dict[str, Any] = {"ttc.samples.requested": requested, **_totals(bill)}
+        if bill.total.usd is not None and sources:
+            attributes["ttc.cost.source"] = "mixed" if len(sources) > 1 else next(iter(sources))
         if result is not None:
             attributes["ttc.samples.completed"] = len(result.samples)
             attributes["ttc.stop_reason"] = result.stop_reason
@@ -124,23 +140,50 @@ def end_search(span: Span, result: Result[Any] | None, bill: Bill, requested: in
                 if result.winner.score is not None:
                     attributes["ttc.selected.score"] = result.winner.score
         span.set_attributes(attributes)
-    name = {"gen_ai.operation.name": "invoke_workflow"}
-    _search_seconds.record(seconds, name)
-    for phase in ("visible", "reasoning", "discarded", "verifying", "routing"):
+    end(span)
+    _search_seconds.record(seconds, {"gen_ai.operation.name": "invoke_workflow"})
+    for phase, selected in _SELECTED.items():
         part: Usage = getattr(bill, phase)
+        attributes = {"ttc.phase": phase, "ttc.selected": selected}
         if part.tokens:
-            _tokens.add(part.tokens, {"ttc.phase": phase})
+            _tokens.add(part.tokens, attributes)
         if part.usd:
-            _dollars.add(float(part.usd), {"ttc.phase": phase})
+            _dollars.add(float(part.usd), attributes)
+
+
+def _totals(bill: Bill) -> dict[str, Any]:
+    total, hidden = bill.total, bill.hidden
+    attributes: dict[str, Any] = {"ttc.usage.status": bill.status}
+    if total.calls:
+        attributes["ttc.usage.llm_calls"] = total.calls
+    if bill.status == "unknown":
+        return attributes
+    attributes |= {
+        "ttc.usage.input_tokens": total.input_tokens,
+        "ttc.usage.output_tokens": total.output_tokens,
+        "ttc.usage.hidden.output_tokens": hidden.output_tokens,
+        "ttc.usage.total_tokens": total.tokens,
+    }
+    if total.reasoning_tokens is not None:
+        attributes["ttc.usage.reasoning.output_tokens"] = total.reasoning_tokens
+    if bill.multiplier is not None:
+        attributes["ttc.usage.multiplier"] = bill.multiplier
+    if total.usd is not None:
+        attributes["ttc.cost.total"] = float(total.usd)
+        attributes["ttc.cost.currency"] = "USD"
+        attributes["ttc.cost.selected"] = float((bill.visible + bill.reasoning).usd or 0)
+        attributes["ttc.cost.hidden"] = float(hidden.usd or 0)
+    return attributes
 
 
 def sample_span(index: int, tags: Mapping[str, str]) -> Span:
     """One draw; not yet current."""
-    span = _tracer.start_span("ttc.sample", kind=SpanKind.INTERNAL)
+    span = start("ttc.sample")
     if span.is_recording():
-        span.set_attributes({"ttc.sample.index": index, **_tagged(tags)})
+        attributes: dict[str, Any] = {"ttc.sample.index": index, **_tagged(tags)}
         if _OPENINFERENCE:
-            span.set_attribute("openinference.span.kind", "CHAIN")
+            attributes["openinference.span.kind"] = "CHAIN"
+        span.set_attributes(attributes)
     return span
 
 
@@ -150,7 +193,8 @@ def end_sample(span: Span, sample: Sample[Any] | None, outcome: str, end_time: i
         attributes: dict[str, Any] = {"ttc.sample.outcome": outcome}
         if sample is not None:
             attributes["ttc.sample.status"] = sample.status
-            attributes["ttc.sample.usage.total_tokens"] = sample.usage.tokens
+            if sample.usage.tokens:
+                attributes["ttc.sample.usage.total_tokens"] = sample.usage.tokens
             if sample.apportioned:
                 attributes["ttc.sample.usage.apportioned"] = True
             if sample.fault is not None:
@@ -161,11 +205,42 @@ def end_sample(span: Span, sample: Sample[Any] | None, outcome: str, end_time: i
                 attributes["ttc.sample.score"] = sample.verdict.score
                 attributes["ttc.sample.accepted"] = sample.accepted
         span.set_attributes(attributes)
-    span.end(end_time)
+    end(span, end_time)
 
 
-def call_span(request: Request, attempt: int, role: str, tags: Mapping[str, str]) -> Span:
-    """One model call."""
+def call_span(request: Request, attempt: int, role: str, index: int | None, tags: Mapping[str, str]) -> Span:
+    """One model call, or somebody else's span that is open around this very call.
+
+    Args:
+        request: what is asked.
+        attempt: from 0.
+        role: "sample" or "verifier".
+        index: the sample that the call is part of; None outside of any.
+        tags: as everywhere.
+    """
+    span = trace.get_current_span()
+    if not tells_usage(span):
+        span = _start_call(request)
+    if span.is_recording():
+        attributes: dict[str, Any] = {"ttc.role": role, "ttc.attempt": attempt, **_tagged(tags)}
+        optional = {
+            "ttc.sample.index": index,
+            "gen_ai.request.max_tokens": request.max_tokens,
+            "gen_ai.request.temperature": request.temperature,
+            "gen_ai.request.seed": request.seed,
+            "gen_ai.request.choice.count": request.choices if request.choices > 1 else None,
+            "gen_ai.request.stream": True if request.stream else None,
+        }
+        attributes.update({key: value for key, value in optional.items() if value is not None})
+        if _OPENINFERENCE:
+            attributes["openinference.span.kind"] = "LLM"
+            attributes["llm.model_name"] = request.model
+            attributes["llm.provider"] = request.provider
+        span.set_attributes(attributes)
+    return span
+
+
+def _start_call(request: Request, **more: Any) -> Span:
     attributes: dict[str, Any] = {
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": request.provider,
@@ -173,56 +248,35 @@ def call_span(request: Request, attempt: int, role: str, tags: Mapping[str, str]
     }
     if request.server:
         attributes["server.address"] = request.server
-    span = _tracer.start_span(f"chat {request.model}", kind=SpanKind.CLIENT, attributes=attributes)
-    if span.is_recording():
-        more: dict[str, Any] = {"ttc.role": role, "ttc.attempt": attempt, **_tagged(tags)}
-        optional = {
-            "gen_ai.request.max_tokens": request.max_tokens,
-            "gen_ai.request.temperature": request.temperature,
-            "gen_ai.request.seed": request.seed,
-            "gen_ai.request.choice.count": request.choices if request.choices > 1 else None,
-            "gen_ai.request.stream": True if request.stream else None,
-        }
-        more.update({key: value for key, value in optional.items() if value is not None})
-        if _OPENINFERENCE:
-            more["openinference.span.kind"] = "LLM"
-            more["llm.model_name"] = request.model
-            more["llm.provider"] = request.provider
-        span.set_attributes(more)
-    return span
+    return start(f"chat {request.model}", SpanKind.CLIENT, attributes=attributes, **more)
 
 
 def end_call(
     span: Span,
     request: Request,
+    entry: Entry,
+    *,
     reading: Reading | None,
     usage: Usage | None,
     cost: Cost | None,
-    fault: str | None,
     seconds: float,
 ) -> None:
     """End a model call; what nobody reported is left out."""
+    theirs, fault = foreign(span), entry.fault
+    if theirs and not (entry.answered and span.is_recording()):
+        # What somebody else's span tells in the end is the last attempt: this one gets a span of its own.
+        theirs, span = False, _start_call(request, start_time=now() - int(seconds * 1e9))
     if span.is_recording():
-        attributes: dict[str, Any] = {}
-        if reading is not None:
-            if reading.model:
-                attributes["gen_ai.response.model"] = reading.model
-            if reading.id:
-                attributes["gen_ai.response.id"] = reading.id
-            if reading.finish_reasons:
-                attributes["gen_ai.response.finish_reasons"] = list(reading.finish_reasons)
-        if usage is not None:
-            attributes.update(_usage(usage))
-        if cost is not None:
-            attributes.update(_cost(cost))
+        attributes = {**_response(reading), **_usage(usage), **_cost(cost)}
         if fault is not None:
             attributes["error.type"] = fault
             if fault == "cancelled":
                 attributes["ttc.outcome"] = fault
-            else:
+            elif not theirs:
                 span.set_status(Status(StatusCode.ERROR, fault))
         span.set_attributes(attributes)
-    span.end()
+    if not theirs:
+        end(span)
     common = {
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": request.provider,
@@ -238,18 +292,21 @@ def end_call(
 
 
 @contextmanager
-def verifier_span(name: str) -> Generator[Span, None, None]:
-    """One verification."""
-    span = _tracer.start_span(f"evaluate {name}", kind=SpanKind.INTERNAL)
+def verifier_span(name: str, sample: Span, tags: Mapping[str, str]) -> Generator[Span, None, None]:
+    """One verification of the sample whose span this is."""
+    # Samples that share a request share a task, and so its current span.
+    below = trace.set_span_in_context(sample) if sample.get_span_context().is_valid else None
+    span = start(f"evaluate {name}", context=below)
     if span.is_recording():
-        span.set_attributes({"ttc.role": "verifier", "gen_ai.evaluation.name": name})
+        attributes: dict[str, Any] = {"ttc.role": "verifier", "gen_ai.evaluation.name": name, **_tagged(tags)}
         if _OPENINFERENCE:
-            span.set_attribute("openinference.span.kind", "EVALUATOR")
+            attributes["openinference.span.kind"] = "EVALUATOR"
+        span.set_attributes(attributes)
     try:
         with Current(span):
             yield span
     finally:
-        span.end()
+        end(span)
 
 
 def verdict_event(span: Span, name: str, verdict: Verdict) -> None:
@@ -267,39 +324,20 @@ def verdict_event(span: Span, name: str, verdict: Verdict) -> None:
     span.set_attributes(attributes)
 
 
-class Current:
-    """Make a span the parent of what starts inside; with `silence`, keep other LLM instrumentations quiet there.
-
-    A class because a generator-based context manager costs several times as much, on every draw.
-    """
-
-    __slots__ = ("_silence", "_span", "_token")
-
-    def __init__(self, span: Span, *, silence: bool = False) -> None:
-        self._span = span
-        self._silence = silence
-        self._token: Any = None
-
-    def __enter__(self) -> None:
-        # A span without a valid context is the API's no-op: nothing below could tell the difference.
-        if self._span.get_span_context().is_valid:
-            below = trace.set_span_in_context(self._span)
-            if self._silence and self._span.is_recording():
-                for key in _SILENCE:
-                    below = context.set_value(key, True, below)  # noqa: FBT003  # a context value
-            self._token = context.attach(below)
-
-    def __exit__(self, *_: object) -> None:
-        if self._token is not None:
-            context.detach(self._token)
+def _response(reading: Reading | None) -> dict[str, Any]:
+    if reading is None:
+        return {}
+    said = {
+        "gen_ai.response.model": reading.model,
+        "gen_ai.response.id": reading.id,
+        "gen_ai.response.finish_reasons": list(reading.finish_reasons),
+    }
+    return {key: value for key, value in said.items() if value}
 
 
-def now() -> int:
-    """The time of a span's end, in nanoseconds since the epoch."""
-    return time.time_ns()
-
-
-def _usage(usage: Usage) -> dict[str, Any]:
+def _usage(usage: Usage | None) -> dict[str, Any]:
+    if usage is None:
+        return {}
     genai = {
         "gen_ai.usage.input_tokens": usage.input_tokens,
         "gen_ai.usage.output_tokens": usage.output_tokens,
@@ -316,7 +354,9 @@ def _usage(usage: Usage) -> dict[str, Any]:
     return {key: value for key, value in {**genai, **(mirror if _OPENINFERENCE else {})}.items() if value is not None}
 
 
-def _cost(cost: Cost) -> dict[str, Any]:
+def _cost(cost: Cost | None) -> dict[str, Any]:
+    if cost is None:
+        return {}
     attributes: dict[str, Any] = {"gen_ai.usage.cost": float(cost.total)}
     if _OPENINFERENCE:
         attributes["llm.cost.prompt"] = float(cost.input)

@@ -10,11 +10,13 @@ decides what to draw next and which sample wins:
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from collections.abc import Awaitable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import Enum
 from typing import Any, Generic, Literal, Optional, Protocol, TypeAlias, TypeVar, Union
+
+from ._brief import Brief
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -184,22 +186,26 @@ class Bill:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON types, the derived figures included."""
+        """JSON types, the derived figures included; where nothing is known, None in place of every figure."""
         parts = ("total", "visible", "reasoning", "discarded", "verifying", "routing", "hidden", "plain")
-        figures: dict[str, Any] = {part: getattr(self, part).to_dict() for part in parts}
+        known = self.status != "unknown"
+        figures: dict[str, Any] = {part: getattr(self, part).to_dict() if known else None for part in parts}
         return {**figures, "multiplier": self.multiplier, "status": self.status, "gaps": dict(self.gaps)}
 
     def __str__(self) -> str:
         total = self.total
+        if self.status == "unknown":
+            return f"unknown ({_reasons(self.gaps)})"
         shares = [
             f"{part.tokens:,} {name}"
             for name in ("visible", "reasoning", "discarded", "verifying", "routing")
             if (part := getattr(self, name)).calls or part.tokens
         ]
-        at_least = "" if self.status == "exact" else f" ({self.status}: {_reasons(self.gaps)})"
+        least = "" if self.status == "exact" else f" ({self.status}: {_reasons(self.gaps)})"
         times = f", {self.multiplier:.1f} x one plain call" if self.multiplier else ""
         dollars = "" if total.usd is None else f" = ${total.usd:f}"
-        return f"{total.tokens:,} tokens{dollars} in {total.calls:,} calls: {' + '.join(shares) or 'none'}{times}{at_least}"
+        calls = f"{total.calls:,} call" + ("" if total.calls == 1 else "s")
+        return f"{total.tokens:,} tokens{dollars} in {calls}: {' + '.join(shares) or 'none'}{times}{least}"
 
 
 def _reasons(gaps: Mapping[str, int]) -> str:
@@ -234,8 +240,8 @@ class Call:
     """The call's arguments by parameter name, defaults filled in; for a client, the request's keywords."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Draw:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Draw(Brief):
     """What one sample asks of the call site. Everything is optional: `Draw()` is the unchanged call."""
 
     parent: Sample[Any] | None = None
@@ -347,12 +353,11 @@ class Result(Generic[T]):
         }
 
     def __str__(self) -> str:
-        verdict = "accepted" if self.accepted else "not accepted"
-        lines = [
-            f"{self.name}: {verdict} after {len(self.samples)} samples in {self.seconds:.1f} s"
-            f" ({self.strategy}; {self.stop_reason})",
-            f"  bill: {self.bill}",
-        ]
+        judged = any(sample.verdict is not None for sample in self.samples)
+        verdict = "accepted" if self.accepted else "not accepted" if judged else "not verified"
+        count = f"{len(self.samples)} sample" + ("" if len(self.samples) == 1 else "s")
+        head = f"{self.name}: {verdict} after {count} in {self.seconds:.1f} s ({self.strategy}; {self.stop_reason})"
+        lines = [head, f"  bill: {self.bill}"]
         for sample in self.samples:
             won = "*" if self.winner is not None and sample.index == self.winner.index else " "
             score = "" if sample.score is None else f" score {sample.score:.2f}"
@@ -360,7 +365,8 @@ class Result(Generic[T]):
             said = (
                 "" if sample.verdict is None or not sample.verdict.feedback else f": {_short(sample.verdict.feedback)}"
             )
-            lines.append(f" {won}{sample.index:>3} {sample.status}{why}{score}, {sample.usage.tokens:,} tokens{said}")
+            tokens = f", {sample.usage.tokens:,} tokens" if sample.usage.tokens else ""
+            lines.append(f" {won}{sample.index:>3} {sample.status}{why}{score}{tokens}{said}")
         return "\n".join(lines)
 
 
@@ -385,13 +391,33 @@ class Strategy(Protocol):
         ...
 
 
-Verifier: TypeAlias = Callable[..., Union[bool, float, Verdict, Awaitable[Union[bool, float, Verdict]]]]
-"""A function of the output and, by name, of any arguments of the call."""
+Said: TypeAlias = Union[bool, float, Verdict]
+"""What a verifier may say: whether the output is right, a score from 0 to 1, or all of it."""
+
+
+class VerifierFunction(Protocol):
+    """A verifier that is a function; after the output, it gets any arguments of the call that it names."""
+
+    def __call__(self, output: Any, /, *args: Any, **arguments: Any) -> Said | Awaitable[Said]:
+        """Judge an output."""
+        ...
+
+
+class VerifierObject(Protocol):
+    """A verifier that is an object, like those of `ttc.verifiers`."""
+
+    def check(self, output: Any, *, arguments: Mapping[str, Any]) -> Said | Awaitable[Said]:
+        """Judge an output: its text where it has one, else the value."""
+        ...
+
+
+Verifier: TypeAlias = Union[VerifierFunction, VerifierObject]
+"""A function of the output and, by name, of any arguments of the call; or an object with `check()`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What a model call asks for, in words that all providers share: what the budget, the span and the steering need."""
+    """What a model call asks for, in words that all providers share: what budget, span and steering need."""
 
     provider: str
     """As in `gen_ai.provider.name`."""

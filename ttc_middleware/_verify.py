@@ -49,6 +49,8 @@ def prepare(verifier: Any, known: frozenset[str] | None) -> Check:
         TypeError: it cannot be called, takes no output, or asks for an argument that the function does not have.
     """
     check = getattr(verifier, "check", None)
+    if callable(check) and isinstance(verifier, type):
+        raise TypeError(f"the verifier {verifier.__name__} is a class: write {verifier.__name__}(…)")
     if callable(check):
         _known_names(label(verifier), cast("frozenset[str]", getattr(verifier, "parameters", frozenset[str]())), known)
         return Check(
@@ -99,7 +101,8 @@ def _known_names(verifier: str, asked: frozenset[str], known: frozenset[str] | N
     if unknown and known is not None:
         have = ", ".join(sorted(known)) or "none"
         raise TypeError(
-            f"verifier {verifier} asks for {', '.join(sorted(unknown))}, which the function does not have (it has: {have})"
+            f"verifier {verifier} asks for {', '.join(sorted(unknown))}, which the function does not have"
+            f" (it has: {have})"
         )
 
 
@@ -112,7 +115,9 @@ def verdict_of(raw: Any, accept: float) -> Verdict:
     if isinstance(raw, Verdict):
         if not raw.failed:
             _in_range(raw.score)
-        return raw if raw.accepted is not None else replace(raw, accepted=not raw.failed and raw.score >= accept)
+        if raw.failed or raw.accepted is None:
+            return replace(raw, accepted=not raw.failed and raw.score >= accept)
+        return raw
     if isinstance(raw, bool):
         return Verdict(float(raw), accepted=raw)
     if hasattr(raw, "item") and getattr(raw, "shape", None) == ():  # a scalar of numpy or torch

@@ -5,13 +5,12 @@ from __future__ import annotations
 import functools
 import inspect
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextvars import ContextVar
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, TypeVar, cast, overload
 
-import anyio.to_thread
-from typing_extensions import Concatenate, ParamSpec, Self
+from typing_extensions import ParamSpec, Self
 
 from . import _portal
 from ._budget import Budget, Ledger
@@ -21,7 +20,7 @@ from ._engine import search
 from ._plan import Plan
 from ._policy import Tracking
 from ._site import Site, disabled
-from ._types import Call, Result, T_co
+from ._types import Bill, Call, Result, T_co, Usage
 from .strategies.single import Single
 
 P = ParamSpec("P")
@@ -33,6 +32,13 @@ MYPY = False  # mypy takes this for True: it resolves descriptors by their first
 
 DEFERRED: ContextVar[list[Callable[[], Any]] | None] = ContextVar("ttc_deferred", default=None)
 """What `on_win()` collects in a function that is not being scaled."""
+
+
+_UNSEEN = Bill(visible=Usage(0), gaps={"disabled": 1})
+
+
+def _nothing() -> None:
+    """What a future does in place of a coroutine's close()."""
 
 
 def function_of(fn: Any) -> Any:
@@ -118,9 +124,13 @@ class ScaledFunction(Generic[P, T_co]):
         # With these, inspect takes the wrapper for a function, and tells by the code whether it is a coroutine's.
         for attribute in ("__code__", "__defaults__", "__kwdefaults__"):
             setattr(self, attribute, getattr(target, attribute, None))
+        for attribute in ("__name__", "__qualname__", "__annotations__"):  # a partial or an object has none to copy
+            if not hasattr(fn, attribute):
+                setattr(self, attribute, getattr(target, attribute))
 
     def __repr__(self) -> str:
-        return f"<{self._site.strategy or 'verifiable'!r} of {self._site.name}>"
+        what = "verifiable" if self._site.strategy is None else repr(self._site.strategy)
+        return f"<{what} of {self._site.name}>"
 
     def __reduce__(self) -> Any:
         # By name, as functions are; a bound one by its owner and name.
@@ -159,12 +169,17 @@ class ScaledFunction(Generic[P, T_co]):
         site = replace(self._site, budget=None)
         return replace(outer, ledger=ledger, deadline=ends, model_calls=site, outer=outer)
 
-    def _story(self, output: Any, bill: Tracking, started: float) -> Result[Any]:
-        """The result of a function whose model calls were scaled one by one."""
+    def _plan(self) -> Plan:
+        """How `run()` searches; inside a draw scaling is off."""
+        plan = self._site.plan() or _single(self._site)
+        return plan if TAB.get() is None else replace(plan, strategy=Single())
+
+    def _story(self, output: Any, bill: Bill, started: float) -> Result[Any]:
+        """The result of a function that was called once, as it is."""
         return Result(
             output=output,
             accepted=False,
-            bill=bill.bill,
+            bill=bill,
             samples=(),
             winner=None,
             stop_reason="passed through",
@@ -192,9 +207,11 @@ class Scaled(ScaledFunction[..., Any]):
     def run(self, *args: Any, **kwargs: Any) -> Any:
         """Call it, and give the whole story: output, verdict, bill, samples."""
         given = (*self._bound, *args)
+        if disabled():
+            return self._story(self._fn(*given, **kwargs), _UNSEEN, time.monotonic())
         if self._model_calls:
             return self._once(given, kwargs)
-        return self._searched(self._site.plan() or _single(self._site), given, kwargs)
+        return self._searched(self._plan(), given, kwargs)
 
     def _searched(self, plan: Plan, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Result[Any]:
         call = self._call(args, kwargs)
@@ -205,11 +222,12 @@ class Scaled(ScaledFunction[..., Any]):
                 return model_call_sync(adapter, given, lambda sent, _: self._fn(**sent.arguments))
             output = self._fn(*args, **kwargs)
             if inspect.isawaitable(output):
+                getattr(output, "close", _nothing)()
                 raise TypeError(f"{plan.name} is synchronous but returned an awaitable: write it as async def")
             return output
 
         async def invoke(given: Call) -> Any:
-            return await anyio.to_thread.run_sync(once, given, abandon_on_cancel=True)
+            return await _portal.in_thread(once, given)
 
         return _portal.run(lambda: search(plan, call, invoke), plan.name)
 
@@ -229,7 +247,7 @@ class Scaled(ScaledFunction[..., Any]):
         inside, bill, started = self._inside(), Tracking(), time.monotonic()
         token = SCOPE.set(replace(inside, trackers=(*inside.trackers, bill)))
         try:
-            return self._story(self._fn(*args, **kwargs), bill, started)
+            return self._story(self._passed(args, kwargs), bill.bill, started)
         finally:
             SCOPE.reset(token)
 
@@ -260,9 +278,11 @@ class AsyncScaled(ScaledFunction[..., Any]):
     async def run(self, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]  # one of its two kinds
         """Call it, and give the whole story: output, verdict, bill, samples."""
         given = (*self._bound, *args)
+        if disabled():
+            return self._story(await self._fn(*given, **kwargs), _UNSEEN, time.monotonic())
         if self._model_calls:
             return await self._once(given, kwargs)
-        return await self._searched(self._site.plan() or _single(self._site), given, kwargs)
+        return await self._searched(self._plan(), given, kwargs)
 
     async def _searched(self, plan: Plan, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Result[Any]:
         call = self._call(args, kwargs)
@@ -291,7 +311,7 @@ class AsyncScaled(ScaledFunction[..., Any]):
         inside, bill, started = self._inside(), Tracking(), time.monotonic()
         token = SCOPE.set(replace(inside, trackers=(*inside.trackers, bill)))
         try:
-            return self._story(await self._fn(*args, **kwargs), bill, started)
+            return self._story(await self._passed(args, kwargs), bill.bill, started)
         finally:
             SCOPE.reset(token)
 

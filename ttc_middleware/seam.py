@@ -8,10 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from typing import TypeVar
-
-import anyio.to_thread
 
 from . import _portal
 from ._budget import Ledger
@@ -153,9 +150,7 @@ def _plan_of_model_calls(adapter: Adapter) -> Plan | None:
 
 def _search_in_threads(plan: Plan, call: Call, send: Callable[[Call, Leaf], R]) -> R:
     async def invoke(given: Call) -> R:
-        return await anyio.to_thread.run_sync(
-            partial(model_call_sync, plan.adapter, given, send), abandon_on_cancel=True
-        )
+        return await _portal.in_thread(model_call_sync, plan.adapter, given, send)
 
     blocking = replace(plan, in_thread=True)
     result: Result[R] = _portal.run(lambda: search(blocking, call, invoke), plan.name)

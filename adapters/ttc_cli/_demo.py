@@ -91,7 +91,7 @@ def run(given: argparse.Namespace) -> int:
             f"--tokens {given.tokens:,} leave {most} tokens for each of {len(tasks)} x {given.n} samples, and a"
             f" function takes at least {LEAST}: raise --tokens, or lower --n"
         )
-    choice = "unsafe" if given.unsafe_sandbox else "auto"
+    choice: sandbox.Choice = "unsafe" if given.unsafe_sandbox else "auto"
     with ExitStack() as stack:
         traces = stack.enter_context(traced(given.otlp, keep=given.trace))
         with console.status("looking for a sandbox"):

@@ -67,7 +67,7 @@ def _run(runner: Callable[..., Any], args: list[Any], kwargs: dict[str, Any]) ->
         async def main() -> Any:
             return await runner(*args, **kwargs)
 
-        return anyio.run(main)  # type: ignore[no-any-return]
+        return anyio.run(main)
     return runner(*args, **kwargs)  # type: ignore[no-any-return]
 
 

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from types import CodeType, FunctionType
 from typing import Any
 
-
 # A function keeps its closure, and takes only code with as many free variables: the line behind `return` names them.
 _BODY = """
 def make({cells}):

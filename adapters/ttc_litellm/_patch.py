@@ -17,11 +17,12 @@ from ._inplace import InPlace
 from ._responses import Responses
 
 _OLDEST = (1, 84)
-_FUNCTIONS: tuple[tuple[str, str, Adapter], ...] = (
-    ("litellm.main", "acompletion", Completion()),
-    ("litellm.main", "completion", Completion()),
-    ("litellm.responses.main", "aresponses", Responses()),
-    ("litellm.responses.main", "responses", Responses()),
+# The functions that programs call; and those behind them, which one can import as well.
+_FUNCTIONS: tuple[tuple[str, Adapter, tuple[str, ...]], ...] = (
+    ("acompletion", Completion(), ("litellm", "litellm.main")),
+    ("completion", Completion(), ("litellm", "litellm.main")),
+    ("aresponses", Responses(), ("litellm", "litellm.responses.main")),
+    ("responses", Responses(), ("litellm", "litellm.responses.main")),
 )
 
 _changed: list[InPlace] = []
@@ -37,9 +38,11 @@ def instrument() -> None:
         return
     _check()
     try:
-        for module, name, adapter in _FUNCTIONS:
-            function = _own(getattr(importlib.import_module(module), name))
-            _changed.append(InPlace(function, partial(_enter, adapter, name)))
+        for name, adapter, modules in _FUNCTIONS:
+            named = [_own(getattr(importlib.import_module(module), name)) for module in modules]
+            # Some are one function by two names.
+            for function in {id(each): each for each in named}.values():
+                _changed.append(InPlace(function, partial(_enter, adapter, name)))  # noqa: PERF401  # undone one by one
     except BaseException:
         uninstrument()
         raise

@@ -101,12 +101,13 @@ class Chat:
 
     def read(self, output: Any, /) -> Reading:
         """What a completion says: a parsed one, a raw one, or what a server sent in its place."""
-        streamed = getattr(output, "ttc_reading", None)
-        if isinstance(streamed, Reading):
-            return streamed
-        output = decoded(output)
-        if isinstance(output, (str, bytes)) or not (hasattr(output, "choices") or isinstance(output, Mapping)):
-            return Reading(status="failed", fault="malformed")
+        if not hasattr(output, "choices"):
+            streamed = getattr(output, "ttc_reading", None)
+            if isinstance(streamed, Reading):
+                return streamed
+            output = decoded(output)
+            if not isinstance(output, Mapping):
+                return Reading(status="failed", fault="malformed")
         usage = read_usage(get(output, "usage"))
         known: dict[str, Any] = {"usage": usage, "model": get(output, "model"), "id": get(output, "id")}
         choices: Sequence[Any] = get(output, "choices") or ()

@@ -36,7 +36,7 @@ _BAD_REQUEST = (400, 422)
 _UNKNOWN = re.compile(r"un(supported|recogni[sz]ed|known|expected)|not (supported|permitted|allowed)|forbidden|extra")
 _OTHER_NAME = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
 
-_refused: set[tuple[str | None, str, str]] = set()
+_refused: set[tuple[str | None, str, str | None]] = set()
 """(server, model, parameter): what servers have turned down of what we add to requests."""
 
 
@@ -157,8 +157,7 @@ class Attempt:
         # An empty extra_json makes the SDK drop what the caller marked as omitted.
         changes: dict[str, Any] = {"json_data": self._body, "extra_json": {}}
         if self._leaf.in_draw:
-            # The engine retries; and a caller's idempotency key would make every draw the same answer.
-            changes |= {"max_retries": 0, "idempotency_key": None}
+            changes["max_retries"] = 0  # the engine retries
         if callable(request.options.post_parser):
             changes["post_parser"] = self._parsed
         left = seconds_left() if self._blocking else None
@@ -180,6 +179,6 @@ class Attempt:
         said = str(error).lower()
         if getattr(error, "status_code", None) not in _BAD_REQUEST or not _UNKNOWN.search(said):
             return False
-        news = {(*self._key, name) for name in self._added if name in said} - _refused
+        news = {(*self._key, name) for name in self._added if name in said}
         _refused.update(news)
-        return bool(news)
+        return any((*self._key, _OTHER_NAME.get(name)) not in _refused for *_, name in news)

@@ -20,7 +20,7 @@ def wrap(
     client: C,
     strategy: Strategy | None = None,
     *,
-    verifier: Verifier | Any = None,
+    verifier: Verifier | None = None,
     budget: Budget | None = None,
     accept: float = 1.0,
     on_reject: OnReject | None = None,

@@ -15,8 +15,8 @@ import trio
 from litellm_calls import MESSAGES, MODELS, asked, close_clients, exact, its_warnings, joined, litellm, text_of
 from provider import Provider, Reply, fresh
 
-import ttc_middleware as ttc
 import ttc_litellm
+import ttc_middleware as ttc
 
 pytestmark = its_warnings
 
@@ -277,10 +277,16 @@ async def test_outside_of_draws_nothing_is_changed(provider):
 @pytest.mark.asyncio
 async def test_uninstrumented_functions_are_what_they_were(provider):
     def state():
-        modules = "litellm.main", "litellm.responses.main"
+        modules = "litellm", "litellm.main", "litellm.responses.main"
         names = "acompletion", "completion", "aresponses", "responses"
         functions = [getattr(sys.modules[module], name, None) for module in modules for name in names]
-        lists = "callbacks", "success_callback", "failure_callback", "_async_success_callback", "_async_failure_callback"
+        lists = (
+            "callbacks",
+            "success_callback",
+            "failure_callback",
+            "_async_success_callback",
+            "_async_failure_callback",
+        )
         bodies = [(each, each.__code__, each.__kwdefaults__) for each in functions if each is not None]
         return bodies, [list(getattr(litellm, name)) for name in lists]
 
@@ -301,7 +307,10 @@ async def test_uninstrumented_functions_are_what_they_were(provider):
 
 
 def test_importing_the_adapter_imports_no_litellm():
-    code = "import sys, ttc_litellm, ttc_middleware as ttc; ttc.instrument(); print([m for m in sys.modules if m in ('litellm', 'openai')])"
+    code = (
+        "import sys, ttc_litellm, ttc_middleware as ttc; ttc.instrument();"
+        " print([name for name in sys.modules if name in ('litellm', 'openai')])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
@@ -314,7 +323,9 @@ def test_without_litellm_the_error_names_the_extra():
 
 def test_a_litellm_that_is_too_old_is_refused_by_its_version(monkeypatch):
     monkeypatch.setattr("importlib.metadata.version", lambda name: {"litellm": "1.83.0"}[name])
-    with pytest.raises(ImportError, match=r'>=1\.84,<2: pip install "ttc-middleware\[litellm\]" \(installed is 1\.83\.0\)'):
+    with pytest.raises(
+        ImportError, match=r'>=1\.84,<2: pip install "ttc-middleware\[litellm\]" \(installed is 1\.83\.0\)'
+    ):
         ttc_litellm.instrument()
 
 

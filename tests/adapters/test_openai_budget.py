@@ -119,6 +119,32 @@ async def test_calls_outside_draws_share_the_budget_of_their_block(provider):
     assert provider.billed.requests >= 10
 
 
+@pytest.mark.parametrize("scaled", [False, True])
+async def test_calls_that_leave_their_length_open_neither_wait_nor_cut_each_other_short(provider, scaled):
+    provider.script = lambda body, number: Reply(text=f"answer {number}", delay=0.3)
+    async with async_client(provider) as client:
+        asked = ttc_openai.wrap(client, ttc.BestOfN(2), verifier=never) if scaled else client
+        with ttc.policy(budget=ttc.Budget(tokens=1_000_000)):
+            async with anyio.create_task_group() as group:
+                for _ in range(8):
+                    group.start_soon(chat, asked)
+            nothing_held()
+    assert min(cap(body) for body in provider.bodies) >= 8_192
+    assert provider.settled().peak >= 8
+
+
+async def test_a_call_that_is_cancelled_does_not_cost_a_whole_large_budget(provider):
+    provider.script = lambda body, number: Reply(delay=60)
+    async with async_client(provider) as client:
+        with ttc.policy(budget=ttc.Budget(tokens=1_000_000)):
+            async with anyio.create_task_group() as group:
+                group.start_soon(chat, client)
+                while not provider.bodies:  # noqa: ASYNC110  # the provider runs in threads
+                    await anyio.sleep(0.005)
+                group.cancel_scope.cancel()
+            assert nothing_held().spent["tokens"] < 100_000
+
+
 async def test_a_merged_request_holds_for_all_its_choices(provider):
     async with async_client(provider) as client:
         scaled = ttc_openai.wrap(client, ttc.BestOfN(8, stop="all"), verifier=never, budget=ttc.Budget(tokens=10_000))
@@ -248,19 +274,35 @@ async def test_a_server_that_wants_the_limit_under_its_other_name_gets_it(provid
     def script(body, number):
         if "max_tokens" in body:
             said = "Unsupported parameter: 'max_tokens' is not supported with this model."
-            return Reply(status=400, error=f"{said} Use 'max_completion_tokens' instead.")
+            return Reply(status=400, error=f"{said} Use 'max_completion_tokens' instead.", delay=0.05)
         return talkative(body, number)
 
     provider.script = script
     async with async_client(provider) as client:
-        with ttc.tracking() as bill, ttc.policy(budget=ttc.Budget(tokens=2_000)):
-            await chat(ttc_openai.wrap(client, ttc.BestOfN(2), verifier=never))
+        with ttc.tracking() as bill, ttc.policy(budget=ttc.Budget(tokens=20_000)):
+            await chat(ttc_openai.wrap(client, ttc.BestOfN(8), verifier=never))
             nothing_held()
+        assert bill.total.calls == 8  # all were refused together, and all were sent again
+        assert bill.bill.status == "exact"
+        assert provider.settled().tokens <= 20_000
+        provider.reset()
         await chat(ttc_openai.wrap(client, ttc.Single(), budget=ttc.Budget(tokens=2_000)))
-    assert provider.bodies[-1]["max_completion_tokens"] >= FLOOR
-    assert sum("max_tokens" in body for body in provider.bodies) <= 2  # as many as were in flight before it was known
-    assert bill.bill.status == "exact"
-    assert provider.settled().tokens <= 4_000
+    assert len(provider.bodies) == 1
+    assert provider.bodies[0]["max_completion_tokens"] >= FLOOR
+
+
+async def test_a_server_that_takes_a_limit_by_neither_name_is_left_in_peace(provider):
+    def script(body, number):
+        name = next(name for name in body if name.startswith("max_"))
+        return Reply(status=400, error=f"unsupported parameter: {name}")
+
+    provider.script = script
+    async with async_client(provider) as client:
+        with ttc.policy(budget=ttc.Budget(tokens=2_000)):
+            with pytest.raises(openai.BadRequestError):
+                await chat(client)
+            nothing_held()
+    assert len(provider.bodies) == 2
 
 
 @pytest.mark.parametrize("blocking", [False, True])

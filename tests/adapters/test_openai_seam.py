@@ -165,6 +165,22 @@ async def test_after_uninstrumenting_nothing_is_seen_whatever_others_have_done(p
     assert "stream_options" not in provider.bodies[0]
 
 
+async def test_what_others_have_put_over_ours_stays_when_we_go(pristine, provider):
+    ttc_openai.instrument()
+    seen, base, ours = [], BASES[0], BASES[0].request
+
+    async def theirs(client, *args, **kwargs):
+        seen.append(client)
+        return await ours(client, *args, **kwargs)
+
+    base.request = theirs
+    ttc_openai.uninstrument()
+    assert vars(base)["request"] is theirs
+    async with async_client(provider) as client:
+        await chat(client)
+    assert seen == [client]
+
+
 async def test_outside_draws_budgets_and_bills_a_request_is_left_alone(provider):
     ttc_openai.instrument()
     async with async_client(provider) as client:
@@ -197,6 +213,24 @@ print(ask.run().bill.status)
 
 
 # Wrapping.
+
+
+async def test_a_wrapped_client_needs_no_instrumentation(pristine, provider):
+    def script(body, number):
+        return Reply(status=429, headers={"retry-after-ms": "1"}) if number == 0 else Reply(text="answer", reasoning=7)
+
+    provider.script = script
+    results = []
+
+    def keep(sample: ttc.Sample) -> bool:
+        results.append(sample)
+        return True
+
+    async with async_client(provider, max_retries=9) as client:
+        await chat(ttc_openai.wrap(client, ttc.BestOfN(1), verifier=keep))
+    assert [header["x-stainless-retry-count"] for header in provider.headers] == ["0", "0"]
+    assert results[0].usage.calls == 2
+    assert results[0].usage.tokens == provider.settled().tokens
 
 
 async def test_the_wrapped_client_is_a_copy_and_the_given_one_stays_as_it_was(provider):

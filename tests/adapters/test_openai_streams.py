@@ -107,6 +107,20 @@ async def test_odd_chunks_pass_in_their_order(provider):
             assert (bill.bill.status == "exact") == ("usage" in name), name
 
 
+async def test_of_several_choices_in_a_stream_the_first_is_the_answer(provider):
+    provider.script = lambda body, number: Reply(tool_calls=[("add", "{}")])
+    seen = []
+
+    def verifier(sample: ttc.Sample) -> bool:
+        seen.append(sample)
+        return True
+
+    async with async_client(provider) as client:
+        await chat(ttc_openai.wrap(client, ttc.BestOfN(1), verifier=verifier), n=3)
+    assert seen[0].text == "ok"
+    assert seen[0].tool_calls == (ttc.ToolCall("add", "{}"),)
+
+
 # Ways to read to the end.
 
 

@@ -95,7 +95,9 @@ async def test_a_sandbox_of_ones_own_is_taken_as_it_is():
     assert await select(own) is own
 
 
-@pytest.mark.parametrize(("bad", "error"), [("docker", ValueError), ("", ValueError), (None, TypeError), (3, TypeError)])
+@pytest.mark.parametrize(
+    ("bad", "error"), [("docker", ValueError), ("", ValueError), (None, TypeError), (3, TypeError)]
+)
 def test_an_unknown_choice_is_refused_at_once(bad, error):
     with pytest.raises(error, match="sandbox is"):
         valid(bad)

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import contextlib
 import json
-import math
 import marshal
+import math
 import runpy
+import struct
 from pathlib import Path
 
 import pytest
@@ -57,11 +59,9 @@ def test_nan_crosses_and_equals_nothing():
 
 @given(st.binary(max_size=200) | st.text(max_size=200).map(lambda text: text.encode("utf-8", "surrogatepass")))
 def test_noise_is_refused_and_nothing_else(noise):
-    try:
+    with contextlib.suppress(BadFrame):
         for part in unpack(noise):
             rebuild(part)
-    except BadFrame:
-        pass
 
 
 trees = st.recursive(
@@ -73,17 +73,15 @@ trees = st.recursive(
 
 @given(trees)
 def test_any_json_is_refused_or_becomes_plain_data(tree):
-    try:
+    with contextlib.suppress(BadFrame):
         plain(rebuild(tree))
-    except BadFrame:
-        pass
 
 
 @pytest.mark.parametrize(
     "body",
     [
         b"", b"{}", b"1", b"null", b"[", b"[NaN]", b"[Infinity]", b"[-Infinity]", b"[1e400" + b"0" * 40 + b"]",
-        b"[" * 100_000, b"[" + b"9" * 100_000 + b"]", b"[0." + b"1" * 100_000 + b"]", b'["\xff"]', "[\"é\"]".encode(),
+        b"[" * 100_000, b"[" + b"9" * 100_000 + b"]", b"[0." + b"1" * 100_000 + b"]", b'["\xff"]', '["é"]'.encode(),
         b"\xef\xbb\xbf[]", "[1]".encode("utf-16"), b"[1] x",
     ],
     ids=lambda body: repr(body[:12]),
@@ -96,8 +94,9 @@ def test_frames_that_are_none_are_refused(body):
 @pytest.mark.parametrize(
     "tree",
     [
-        [], [1], ["x"], ["l", {}], ["i"], ["i", 5], ["i", "x"], ["i", "1", 16], ["f", "one"], ["f", 1], ["b", "0"], ["b"],
-        ["c", 1.0], ["c", 1, 2], ["c", "1", "2"], ["d", 1], ["s", ["l"]], ["d", ["l"], 1], ["z", ["d"]], [["l"]], {"l": []},
+        [], [1], ["x"], ["l", {}], ["i"], ["i", 5], ["i", "x"], ["i", "1", 16], ["f", "one"], ["f", 1], ["f", ["l"]],
+        ["b", "0"], ["b"], ["u", "ff"], ["c", 1.0], ["c", 1, 2], ["c", "1", "2"], ["d", 1], ["s", ["l"]],
+        ["d", ["l"], 1],         ["z", ["d"]], [["l"]], {"l": []},
         ["s", *[i * (2**61 - 1) for i in range(40)]],
         ["d", *[x for i in range(40) for x in (["i", f"{i * (2**61 - 1):x}"], 1)]],
     ],
@@ -127,7 +126,9 @@ class Sub(int):
     pass
 
 
-@pytest.mark.parametrize("value", [object(), Sub(1), [Sub(1)], {Sub(1): 1}, bytearray(b""), range(3), print, ...], ids=repr)
+@pytest.mark.parametrize(
+    "value", [object(), Sub(1), [Sub(1)], {Sub(1): 1}, bytearray(b""), range(3), print, ...], ids=repr
+)
 def test_only_exact_builtins_go_in(value):
     with pytest.raises(TypeError, match="plain data"):
         plain(value)
@@ -135,8 +136,6 @@ def test_only_exact_builtins_go_in(value):
 
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
 def test_the_filter_is_a_valid_program(machine):
-    import struct  # noqa: PLC0415
-
     code = list(struct.iter_unpack("<HBBI", _seccomp.program(machine)))
     assert 100 < len(code) < 4096  # the kernel's BPF_MAXINSNS
     for place, (operation, yes, no, _) in enumerate(code):
@@ -182,8 +181,10 @@ def simulate(code, number, args=(), arch=0xC000003E):
     ],
 )  # fmt: skip
 def test_the_filter_says(number, args, verdict):
-    import struct  # noqa: PLC0415
-
-    code = list(struct.iter_unpack("<HBBI", _seccomp.program("x86_64").replace(_seccomp.SELF.to_bytes(4, "little"), bytes([7, 0, 0, 0]))))
+    code = list(
+        struct.iter_unpack(
+            "<HBBI", _seccomp.program("x86_64").replace(_seccomp.SELF.to_bytes(4, "little"), bytes([7, 0, 0, 0]))
+        )
+    )
     assert simulate(code, number, args) == verdict
     assert simulate(code, number, args, arch=0x40000003) == "kill"  # the same numbers mean others in 32 bits

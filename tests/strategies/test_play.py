@@ -19,7 +19,7 @@ class Script:
     def search(self, call):
         sent = []
         for step in self.steps:
-            sent.append((yield step))
+            sent.append((yield step))  # noqa: PERF401  # no comprehension yields
         seen.append([sample and sample.index for sample in sent])
         return ttc.best([sample for sample in sent if sample is not None])
 

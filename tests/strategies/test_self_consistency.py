@@ -76,7 +76,11 @@ def test_a_draw_that_cannot_matter_is_never_started():
 
 def test_only_answers_vote():
     states = ["abstained", "truncated", "failed"]
-    ballots = ["a", *(Outcome(output="b", status=status) for status in states), *(Outcome(output="b", status="failed"),)]
+    ballots = [
+        "a",
+        *(Outcome(output="b", status=status) for status in states),
+        *(Outcome(output="b", status="failed"),),
+    ]
     assert play(ttc.SelfConsistency(5), ballots).winner.text == "a"
 
 
@@ -96,7 +100,11 @@ def test_where_the_verifier_rejected_everything_the_majority_still_wins():
 
 
 def test_a_sample_on_which_the_verifier_broke_votes_like_an_unjudged_one():
-    ballots = [Outcome(output="a", verifier_failed=True), Outcome(output="b", score=0.0), Outcome(output="b", score=0.0)]
+    ballots = [
+        Outcome(output="a", verifier_failed=True),
+        Outcome(output="b", score=0.0),
+        Outcome(output="b", score=0.0),
+    ]
     assert play(ttc.SelfConsistency(3), ballots).winner.text == "a"
 
 
@@ -130,7 +138,10 @@ def test_an_output_that_by_cannot_read_does_not_vote():
 
 
 def test_an_answer_that_cannot_be_counted_does_not_vote():
-    assert play(ttc.SelfConsistency(3, by=lambda text: text if text == "b" else [text]), ["a", "a", "b"]).winner.text == "b"
+    assert (
+        play(ttc.SelfConsistency(3, by=lambda text: text if text == "b" else [text]), ["a", "a", "b"]).winner.text
+        == "b"
+    )
 
 
 def test_where_by_can_read_no_output_at_all_its_own_error_comes_out():

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import math
-import os
 import sys
+from pathlib import Path
 
 import anyio
 import pytest
@@ -16,6 +16,7 @@ from ttc_middleware.verifiers.unit_tests import UnitTests
 
 pytestmark = pytest.mark.anyio
 
+one_loop = pytest.mark.parametrize("anyio_backend", ["asyncio"])  # for what does not depend on the loop
 DOUBLE = "def double(x):\n    return 2 * x\n"
 
 
@@ -65,6 +66,7 @@ async def test_an_expected_value_may_be_any_object_that_compares():
     assert (await UnitTests([((), pytest.approx(0.3))]).check("def f(): return 0.1 + 0.2")).score == 1
 
 
+@one_loop
 @pytest.mark.parametrize(
     "line",
     [
@@ -94,7 +96,9 @@ async def test_a_test_may_be_lines_of_python(line):
 
 async def test_feedback_on_a_line_tells_what_the_code_returned():
     verdict = await UnitTests(["assert double(2) == 4"]).check("def double(x): return 5")
-    assert verdict.feedback == "0 of 1 tests passed. assert double(2) == 4 failed (AssertionError): double(2) returned 5"
+    assert (
+        verdict.feedback == "0 of 1 tests passed. assert double(2) == 4 failed (AssertionError): double(2) returned 5"
+    )
 
 
 async def test_lines_may_use_several_functions_of_the_code():
@@ -119,10 +123,17 @@ async def test_exceptions_reach_the_lines_as_builtins():
 
 
 async def test_what_is_no_plain_data_passes_no_test_whatever_the_test_makes_of_it():
-    lines = ["with raises(TypeError): f(0)", "try: f(0)\nexcept BaseException: pass", "f(0)"]
-    verdict = await UnitTests(lines).check("def f(x): return object()")
+    tests = [
+        "with raises(TypeError): f(0)",
+        "try: f(0)\nexcept BaseException: pass",
+        "f(0)",
+        (0, TypeError),
+        (0, Exception),
+    ]
+    verdict = await UnitTests(tests).check("def f(x): return object()")
     assert verdict.score == 0
     assert "f(0) returned a object, which is not plain data" in verdict.feedback
+    assert (await UnitTests(tests, entry="f").check("def g(x): return 1")).score == 0
 
 
 async def test_arguments_are_passed_by_value():
@@ -137,6 +148,7 @@ async def test_a_line_that_never_calls_the_code_is_the_tests_fault():
         await UnitTests(["import nonexistent_module\nassert f() == 1"]).check("def f(): return 1")
 
 
+@one_loop
 async def test_a_test_that_hangs_on_what_the_code_returns_is_the_codes_fault():
     lines = ["n = f(2)\nwhile n != 1: pass"]
     verdict = await UnitTests(lines, limits=Limits(cpu_s=1, wall_s=60)).check("def f(n): return 3")
@@ -144,6 +156,7 @@ async def test_a_test_that_hangs_on_what_the_code_returns_is_the_codes_fault():
     assert "CPU" in verdict.feedback
 
 
+@one_loop
 @pytest.mark.parametrize(
     ("code", "entry"),
     [
@@ -163,12 +176,13 @@ async def test_the_entry_is_named_or_the_last_function(code, entry):
     assert (await UnitTests([(7, 7)], entry=entry).check(code)).score == 1
 
 
+@one_loop
 @pytest.mark.parametrize(
     ("code", "words"),
     [
         ("", "defines no function"),
         ("x = 1", "defines no function"),
-        ("def g(x): return x", "defines no 'f'"),
+        ("def g(x): return x", "f(7) cannot be made: the code defines no 'f'"),
         ("def f(x:\n  return x", "SyntaxError"),
         ("def f(x): return x\n\n1/0", "division by zero (line 3)"),
         ("def f(x):\n\n\n return 1/0", "division by zero (line 4)"),
@@ -219,7 +233,7 @@ async def test_tests_may_be_a_function_of_the_calls_arguments():
 
 async def test_a_function_that_returns_no_tests_is_an_error():
     with pytest.raises(ValueError, match="empty"):
-        await UnitTests(lambda: []).check(DOUBLE)
+        await UnitTests(lambda *, tests=(): tests).check(DOUBLE)
     with pytest.raises(TypeError, match="sequence"):
         await UnitTests(lambda: "assert double(2) == 4").check(DOUBLE)
 
@@ -282,7 +296,7 @@ async def test_what_is_no_text_is_an_error_that_names_extract():
         f"```bash\npip install x\n```\n```python\n{DOUBLE}```\n```python\nprint(double(2))\n```",
         f"````python\n{DOUBLE}x = '''\n```\n'''\n````",
         "1. first\n   ```python\n   def double(x):\n       return 2 * x\n   ```\n2. then",
-        f"```Python title=\"a.py\"\r\n{DOUBLE}```".replace("\n", "\r\n"),
+        f'```Python title="a.py"\r\n{DOUBLE}```'.replace("\n", "\r\n"),
     ],
 )
 def test_code_is_found_in_prose(text):
@@ -292,7 +306,14 @@ def test_code_is_found_in_prose(text):
 
 
 def test_finding_code_takes_linear_time():
-    for text in ("```" * 300_000, "`" * 900_000, "\n```\n" * 200_000, " " * 900_000, " \n" * 400_000, "```python " * 90_000):
+    for text in (
+        "```" * 300_000,
+        "`" * 900_000,
+        "\n```\n" * 200_000,
+        " " * 900_000,
+        " \n" * 400_000,
+        "```python " * 90_000,
+    ):
         extract_code(text)
 
 
@@ -365,9 +386,13 @@ async def test_many_answers_at_once_do_not_make_each_other_late():
     assert verdicts == [Verdict(1.0)] * 16
 
 
+def descriptors():
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 async def test_cancellation_gives_everything_back(tmp_path):
     await select("auto")
-    files = len(os.listdir("/proc/self/fd"))
+    files = descriptors()
     slow = "import time\ndef f(x): time.sleep(1e9)"
     async with anyio.create_task_group() as group:
         for _ in range(6):
@@ -375,7 +400,7 @@ async def test_cancellation_gives_everything_back(tmp_path):
         await anyio.sleep(0.3)
         group.cancel_scope.cancel()
     assert _slots._taken == 0
-    assert len(os.listdir("/proc/self/fd")) == files
+    assert descriptors() == files
 
 
 def test_its_repr_shows_no_tests():

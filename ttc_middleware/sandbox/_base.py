@@ -79,9 +79,10 @@ class Raised:
 
 @dataclass(frozen=True)
 class Unfit:
-    """A call returned what cannot cross: neither plain data nor an exception, so that no test mistakes it for one."""
+    """A call returned what cannot cross, or cannot be made: no test takes it for a value or an exception."""
 
     reason: str
+    """What became of the call, in words: "returned a map, which is not plain data"."""
 
 
 Reply: TypeAlias = Union[Returned, Raised, Unfit]

@@ -118,8 +118,9 @@ class Process:
             with anyio.fail_after(_START_S):
                 limit = self._plan.limits.result
                 await self._channel.send(pack(worker()) + pack({**self._plan.setup, "result": limit}))
-                if (pid := await self._channel.peer()) is not None:
-                    self._pid, self._worker = pid, os.pidfd_open(pid)
+                self._pid = await self._channel.peer() or self._pid
+                with contextlib.suppress(AttributeError, OSError):  # Linux 5.3 or later
+                    self._worker = os.pidfd_open(self._pid)
                 await self._channel.frame(_SPARE)
             self._wanted = _wanted_cpu(self._pid)
         except (Hangup, TimeoutError, OSError, GuestFailed) as error:
@@ -149,8 +150,7 @@ class Process:
         message: tuple[Any, ...] = (ident, *request)
         while True:
             try:
-                body = await self._exchange(pack(message))
-                said = await anyio.to_thread.run_sync(reply, ident, body) if len(body) > _BIG else reply(ident, body)
+                said = await self._exchange(ident, pack(message))
             except Hangup:
                 raise await self._ended() from None
             except BadFrame as error:
@@ -161,16 +161,15 @@ class Process:
                 raise GuestFailed("spoke nonsense: a call where none was due")
             message = answer(await call(said.name, said.args, said.kwargs))
 
-    async def _exchange(self, message: bytes) -> bytes:
-        largest = self._plan.limits.result + _SPARE
+    async def _exchange(self, ident: int, message: bytes) -> Reply | Relay:
         began = anyio.current_time()
         try:
             with anyio.move_on_after(self._left):
                 await self._channel.send(message)
-                return await self._channel.frame(largest)
+                return await self._read(ident)
             if self._channel.has_more():
                 with anyio.move_on_after(_LATE_S):
-                    return await self._channel.frame(largest)
+                    return await self._read(ident)
         finally:
             self._left = max(0.0, self._left - (anyio.current_time() - began))
         allowed = self._plan.limits.wall_s
@@ -180,6 +179,10 @@ class Process:
         if wanted < allowed / 2:
             raise GuestFailed(f"was still waiting for something after {took}")
         raise SandboxFailed(f"this machine is too busy: the code still wanted to run after {took}")
+
+    async def _read(self, ident: int) -> Reply | Relay:
+        body = await self._channel.frame(self._plan.limits.result + _SPARE)
+        return await anyio.to_thread.run_sync(reply, ident, body) if len(body) > _BIG else reply(ident, body)
 
     def _measure(self) -> None:
         """Look how much the code has written."""

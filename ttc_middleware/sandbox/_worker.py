@@ -31,7 +31,7 @@ FILE = "solution.py"
 
 
 class Misfit(Exception):
-    """Raised when a result is not plain data."""
+    """Raised when a call has no outcome that can cross; says what became of it."""
 
 
 # The door: what runs before any foreign code
@@ -44,7 +44,7 @@ def main() -> None:
         guard()
     if setup["folder"]:
         os.chdir(setup["folder"])
-    limit(setup["limits"])
+    limit(setup["limits"], strictly=setup["lock"] is not None)
     if setup["lock"]:
         lock(setup["lock"])
     channel = os.dup(0)
@@ -67,8 +67,8 @@ def guard() -> None:
         os._exit(code if code >= 0 else 128 - code)
 
 
-def limit(limits: dict[str, int]) -> None:
-    """Lower the resource limits, for good: soft and hard alike."""
+def limit(limits: dict[str, int], *, strictly: bool) -> None:
+    """Lower the resource limits, for good: soft and hard alike. Not every system has or takes them all."""
     import resource  # noqa: PLC0415  # not on every system
 
     for name, value in limits.items():
@@ -76,7 +76,11 @@ def limit(limits: dict[str, int]) -> None:
         if which is not None:
             ceiling = resource.getrlimit(which)[1]
             least = value if ceiling == resource.RLIM_INFINITY else min(value, ceiling)
-            resource.setrlimit(which, (least, least))
+            try:
+                resource.setrlimit(which, (least, least))
+            except (OSError, ValueError):
+                if strictly:
+                    raise
 
 
 def lock(setup: Any) -> None:  # noqa: C901  # one step after the other
@@ -176,7 +180,7 @@ def encode(value: Any, depth: int = 0) -> str:  # noqa: C901  # one kind after t
     if bytearray in bases:
         return f'["b","{bytearray.hex(value)}"]'
     if depth >= DEPTH:
-        raise Misfit(f"something nested more than {DEPTH} deep")
+        raise Misfit(f"returned something nested more than {DEPTH} deep")
     if dict in bases:
         pairs: Any = dict.items(value)
         return _join("d", [each for pair in pairs for each in pair], depth)
@@ -184,7 +188,7 @@ def encode(value: Any, depth: int = 0) -> str:  # noqa: C901  # one kind after t
     for tag, base in kinds:
         if base in bases:
             return _join(tag, base.__iter__(value), depth)
-    raise Misfit(f"a {type(value).__name__}, which is not plain data")
+    raise Misfit(f"returned a {type(value).__name__}, which is not plain data")
 
 
 def _join(tag: str, items: Any, depth: int) -> str:
@@ -225,7 +229,7 @@ def serve(channel: int, size: int) -> None:
             send(channel, ident, "raised", quote(name), quote(message))
         else:
             if len(answer) > size:
-                send(channel, ident, "unfit", quote(f"a result of {len(answer)} bytes, where {size} are allowed"))
+                send(channel, ident, "unfit", quote(f"returned {len(answer)} bytes, where {size} are allowed"))
             else:
                 send(channel, ident, "returned", answer)
 
@@ -245,7 +249,7 @@ def call(module: Any, entry: str, args: tuple[Any, ...], kwargs: dict[str, Any])
     """Call a function of the program; `Class.method` on a new instance."""
     first, *rest = entry.split(".")
     if first not in vars(module):
-        raise NameError(f"the code defines no {first!r}")
+        raise Misfit(f"cannot be made: the code defines no {first!r}")
     target: Any = getattr(module, first)
     for name in rest:
         owner: Any = target() if isinstance(target, type) else target

@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
+from ttc_middleware._brief import Brief
 from ttc_middleware._search import best, gather
 from ttc_middleware._types import Call, Draw, Search, T
 
 from ._check import count
 
 
-@dataclass(frozen=True)
-class BestOfN:
+@dataclass(frozen=True, repr=False)
+class BestOfN(Brief):
     """Draw N samples and return the one that the verifier likes best.
 
     Cobbe et al. 2021, "Training Verifiers to Solve Math Word Problems" (arXiv:2110.14168). With `stop="first accepted"`

@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from ttc_middleware._brief import Brief
 from ttc_middleware._search import NoSamples, best, gather
 from ttc_middleware._types import Call, Capability, Draw, Sample, Search, T
 
 from ._check import count
 
 
-@dataclass(frozen=True)
-class Refine:
+@dataclass(frozen=True, repr=False)
+class Refine(Brief):
     """Show the model its answer and what the verifier found wrong with it, and let it try again.
 
     Madaan et al. 2023, "Self-Refine" (arXiv:2303.17651), with the feedback from outside, as in Reflexion (Shinn et al.,

@@ -7,14 +7,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ttc_middleware._answers import answer_key
+from ttc_middleware._brief import Brief
 from ttc_middleware._search import best, gather
 from ttc_middleware._types import Call, Draw, Sample, Search, T
 
 from ._check import count
 
 
-@dataclass(frozen=True)
-class SelfConsistency:
+@dataclass(frozen=True, repr=False)
+class SelfConsistency(Brief):
     r"""Draw N samples and return the answer that most of them agree on.
 
     Wang et al. 2022 (arXiv:2203.11171). Only answers vote: abstentions, truncated and failed samples do not, though

@@ -34,11 +34,7 @@ class Made:
         call = called(self.entry, self.args, self.kwargs)
         if isinstance(self.reply, Returned):
             return f"{call} returned {short(self.reply.value)}"
-        return (
-            f"{call} raised {why(self.reply)}"
-            if isinstance(self.reply, Raised)
-            else f"{call} returned {why(self.reply)}"
-        )
+        return f"{call} {'raised ' if isinstance(self.reply, Raised) else ''}{why(self.reply)}"
 
 
 @dataclass(frozen=True)
@@ -69,6 +65,22 @@ class Lines:
 
     source: str
     names: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """A test that does not pass; put into words only when asked, since the code may have returned a lot."""
+
+    case: Example | Lines
+    made: Made
+    """The call that shows it."""
+    verdict: Reply | None = None
+    """How the lines ended."""
+
+    def __str__(self) -> str:
+        if isinstance(self.case, Example):
+            return f"{self.made}, expected {self.case.wanted()}"
+        return f"{self.case.source} failed{f' ({why(self.verdict)})' if self.verdict else ''}: {self.made}"
 
 
 def parse(tests: object, entry: str | None) -> list[Example | Lines]:

@@ -23,7 +23,7 @@ from ttc_middleware.sandbox import (
 )  # fmt: skip
 from ttc_middleware.sandbox._slots import slot
 
-from ._cases import CANDIDATE, Case, Example, Lines, Made, called, parse, why
+from ._cases import CANDIDATE, Case, Example, Lines, Made, Wrong, called, parse, why
 from ._code import extract_code
 
 _LONGEST = 1 << 20
@@ -31,7 +31,7 @@ _FEEDBACK = 400
 _BIG_CALL = 16 << 20
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class UnitTests:
     """Accepts code that passes every test; the score is the share of tests that it passes.
 
@@ -70,6 +70,7 @@ class UnitTests:
     limits: Limits = field(default=Limits(), kw_only=True)
     tolerance: float = field(default=0.0, kw_only=True)
     extract: Callable[[Any], str] = field(default=extract_code, kw_only=True, repr=False)
+    _cases: Sequence[Example | Lines] = field(default=(), init=False, repr=False)
 
     def __post_init__(self) -> None:
         valid(self.sandbox)
@@ -78,11 +79,11 @@ class UnitTests:
         if self.entry is not None and not all(part.isidentifier() for part in self.entry.split(".")):
             raise ValueError(f"entry is a function's name or Class.method, not {self.entry!r}")
         if not callable(self.tests):
-            parse(self.tests, self.entry)
+            object.__setattr__(self, "_cases", parse(self.tests, self.entry))
         elif inspect.iscoroutinefunction(self.tests):
             raise TypeError("tests is a plain function of the call's arguments, not an async one")
         elif any(each.kind is each.POSITIONAL_ONLY for each in self._asked()):
-            raise TypeError("tests gets the call's arguments by name: no parameter of it can be positional-only")
+            raise TypeError("tests gets the call's arguments by name: no parameter of it may be positional-only")
 
     @property
     def parameters(self) -> frozenset[str]:
@@ -103,7 +104,7 @@ class UnitTests:
             TypeError: the output is no text, or a test's arguments are no plain data.
             ValueError: the tests are empty or broken.
         """
-        cases = parse(self._tests(arguments or {}), self.entry)
+        cases = self._cases or parse(self._tests(arguments or {}), self.entry)
         source = self.extract(output)
         if len(source) > _LONGEST:
             return Verdict(0.0, f"the code is {len(source):,} characters long, where {_LONGEST:,} are allowed")
@@ -117,8 +118,7 @@ class UnitTests:
         return list(inspect.signature(self.tests).parameters.values()) if callable(self.tests) else []
 
     def _tests(self, arguments: Mapping[str, Any]) -> Sequence[Case]:
-        if not callable(self.tests):
-            return self.tests
+        assert callable(self.tests)
         everything = any(each.kind is each.VAR_KEYWORD for each in self._asked())
         names = {each.name for each in self._asked()}
         return self.tests(**{name: value for name, value in arguments.items() if everything or name in names})
@@ -133,10 +133,10 @@ class _Run:
     limits: Limits
     tolerance: float
 
-    async def judge(self, source: str, entry: str | None) -> tuple[int, str | None]:
-        """How many tests pass, and the first failure in words."""
+    async def judge(self, source: str, entry: str | None) -> tuple[int, object | None]:
+        """How many tests pass, and the first failure, which says in words what it is."""
         passed = 0
-        first: str | None = None
+        first: object | None = None
         async with AsyncExitStack() as sessions:
             code = await sessions.enter_async_context(_session(self.sandbox, self.limits))
             try:
@@ -152,16 +152,16 @@ class _Run:
             for case in self.cases:
                 try:
                     if isinstance(case, Example):
-                        failure = await self._example(case, entry, code)
+                        wrong = await self._example(case, entry, code)
                     else:
                         if tester is None:
                             tester = await sessions.enter_async_context(_session(self.sandbox, _roomy(self.limits)))
-                        failure = await _lines(case, entry, tester, code)
+                        wrong = await _lines(case, entry, tester, code)
                 except GuestFailed as error:
                     what = called(entry, case.args, {}) if isinstance(case, Example) else case.source
                     return passed, first or f"{what}: the code {error}"
-                passed += failure is None
-                first = first or failure
+                passed += wrong is None
+                first = first or wrong
         return passed, first
 
     def _named(self) -> str | None:
@@ -169,14 +169,12 @@ class _Run:
         names = {name for case in self.cases if isinstance(case, Lines) for name in case.names if name != CANDIDATE}
         return names.pop() if len(names) == 1 else None
 
-    async def _example(self, case: Example, entry: str, code: Session) -> str | None:
+    async def _example(self, case: Example, entry: str, code: Session) -> Wrong | None:
         reply = await code.call(entry, case.args, {})
-        if case.passes(reply, self.tolerance):
-            return None
-        return f"{Made(entry, case.args, {}, reply)}, expected {case.wanted()}"
+        return None if case.passes(reply, self.tolerance) else Wrong(case, Made(entry, case.args, {}, reply))
 
 
-async def _lines(case: Lines, entry: str, tester: Session, code: Session) -> str | None:
+async def _lines(case: Lines, entry: str, tester: Session, code: Session) -> Wrong | None:
     """Run test lines in a second sandbox; each call goes through here to the code's, and its result back."""
     last: list[Made] = []
     unfit: list[Made] = []
@@ -194,8 +192,8 @@ async def _lines(case: Lines, entry: str, tester: Session, code: Session) -> str
     if not last:
         raise ValueError(f"a test calls nothing of the code ({why(reply)}): {case.source!r:.200}")
     if unfit:
-        return str(unfit[0])  # whatever the test made of it
-    return None if isinstance(reply, Returned) else f"{case.source} failed ({why(reply)}): {last[0]}"
+        return Wrong(case, unfit[0])  # whatever the test made of it
+    return None if isinstance(reply, Returned) else Wrong(case, last[0], reply)
 
 
 def _roomy(limits: Limits) -> Limits:

@@ -1,0 +1,24 @@
+"""How configuration prints: as one would write it."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any, ClassVar
+
+
+class Brief:
+    """Prints what was given, defaults left out: `BestOfN(16, stop='all')`. For dataclasses with `repr=False`."""
+
+    __slots__ = ()
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]  # as type checkers know a dataclass
+
+    def __repr__(self) -> str:
+        said: list[str] = []
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if not each.kw_only:
+                said.append(repr(value))
+            elif value != each.default:
+                said.append(f"{each.name}={value!r}")
+        return f"{type(self).__name__}({', '.join(said)})"
