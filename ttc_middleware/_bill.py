@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 from typing import Any
 
 from ._context import Entry, Tab
@@ -116,6 +116,13 @@ def _upto(usage: Usage, done: int, total: int) -> Usage:
         share(usage.output_tokens),
         None if usage.reasoning_tokens is None else share(usage.reasoning_tokens),
         None if usage.cached_tokens is None else share(usage.cached_tokens),
-        None if usage.usd is None else usage.usd * Decimal(done) / total,
+        None if usage.usd is None else _dollars(usage.usd, done, total),
         usage.seconds * done / total,
     )
+
+
+def _dollars(usd: Decimal, done: int, total: int) -> Decimal:
+    """A share of so many digits that sums of shares are exact, in a decimal's 28."""
+    exponent = usd.as_tuple().exponent
+    digits = min(exponent if isinstance(exponent, int) else 0, -12)
+    return (usd * done / total).quantize(Decimal(1).scaleb(digits), ROUND_DOWN)

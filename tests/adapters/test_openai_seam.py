@@ -196,7 +196,7 @@ def test_instrumenting_works_before_openai_is_imported_and_imports_nothing():
 import sys
 import ttc_middleware as ttc, ttc_openai
 
-@ttc.scale(ttc.BestOfN(2), verifier=lambda text: True, budget=ttc.Budget(tokens=5_000))
+@ttc.scale(ttc.BestOfN(2, stop="all"), verifier=lambda text: True, budget=ttc.Budget(tokens=5_000))
 def ask():
     import openai
     client = openai.OpenAI(base_url="{provider.url}", api_key="x")

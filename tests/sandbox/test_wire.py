@@ -127,7 +127,9 @@ class Sub(int):
 
 
 @pytest.mark.parametrize(
-    "value", [object(), Sub(1), [Sub(1)], {Sub(1): 1}, bytearray(b""), range(3), print, ...], ids=repr
+    "value",
+    [object(), Sub(1), [Sub(1)], {Sub(1): 1}, bytearray(b""), range(3), print, ...],
+    ids=lambda value: f"{type(value).__name__} {value!r:.5}",
 )
 def test_only_exact_builtins_go_in(value):
     with pytest.raises(TypeError, match="plain data"):
