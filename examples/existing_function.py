@@ -9,16 +9,17 @@ import ttc_middleware as ttc
 
 
 def slogan(client: openai.OpenAI, model: str, product: str) -> str:
-    facts = client.chat.completions.create(
-        model=model, messages=[{"role": "user", "content": f"Name one good thing about {product}."}], max_tokens=40
-    )
+    question = f"Why do people like {product}? One sentence."
+    facts = client.chat.completions.create(model=model, messages=[{"role": "user", "content": question}], max_tokens=20)
     reply = client.chat.completions.create(
         model=model,
         messages=[
             {"role": "system", "content": "You write very short slogans."},
-            {"role": "user", "content": f"{facts.choices[0].message.content}\nA slogan for {product}, please."},
+            {"role": "user", "content": question},
+            {"role": "assistant", "content": facts.choices[0].message.content},
+            {"role": "user", "content": f"Now write a slogan for {product} in five words."},
         ],
-        max_tokens=30,
+        max_tokens=16,
     )
     return reply.choices[0].message.content or ""
 
@@ -28,16 +29,17 @@ def slogan(client: openai.OpenAI, model: str, product: str) -> str:
 
 def short_and_to_the_point(text: str, product: str) -> ttc.Verdict:
     """A verifier: the output, then any arguments of the call by name."""
-    words, named = len(text.split()), product.lower() in text.lower()
-    feedback = None if named else f"The slogan does not mention {product}."
-    return ttc.Verdict((0.5 if words <= 15 else 0.0) + (0.5 if named else 0.0), feedback=feedback)
+    named, finished, brief = product in text.lower(), text.endswith((".", "!")), len(text.split()) <= 8
+    return ttc.Verdict((named + finished + brief) / 3)
 
 
-scaled_slogan = ttc.scale(ttc.BestOfN(8), verifier=short_and_to_the_point)(slogan)
+scaled_slogan = ttc.scale(ttc.BestOfN(8, stop="all"), verifier=short_and_to_the_point)(slogan)
 
 if __name__ == "__main__":
-    with ttc_local.serve() as server, ttc.tracking() as bill:
-        client = openai.OpenAI(base_url=server.base_url, api_key="none")
-        print("single:", slogan(client, server.model, "tea"))
-        print("best of 8:", scaled_slogan(client, server.model, "tea"))
-        print("spent on both:", bill)
+    with ttc_local.serve() as server, openai.OpenAI(base_url=server.base_url, api_key="none") as client:
+        with ttc.tracking() as once:
+            print("one sample: ", repr(slogan(client, server.model, "tea")))
+        with ttc.tracking() as scaled:
+            print("best of 8:  ", repr(scaled_slogan(client, server.model, "tea")))
+        print("the one cost", once)
+        print("the other   ", scaled)

@@ -13,6 +13,7 @@ class Person(BaseModel):
     age: int = Field(ge=0, le=130)
 
 
+PROMPT = 'Text: Tom is 7 years old.\nJSON: {{"name": "Tom", "age": 7}}\n\nText: {text}\nJSON:'
 TEXT = "Our neighbour Maria, who is 34 years old, moved here from Lisbon."
 
 
@@ -26,16 +27,16 @@ async def main() -> None:
         async def extract(text: str) -> Person:
             reply = await client.chat.completions.create(
                 model=server.model,
-                messages=[{"role": "user", "content": f'{text}\n\nReply with JSON only: {{"name": "...", "age": 0}}'}],
-                max_tokens=60,
+                messages=[{"role": "user", "content": PROMPT.format(text=text)}],
+                max_tokens=40,
             )
             return Person.model_validate_json(reply.choices[0].message.content or "")
 
-        with ttc.policy(ttc.BestOfN(8), budget=ttc.Budget(tokens=20_000)):
-            print(await extract(TEXT))
+        with ttc.policy(ttc.BestOfN(16), budget=ttc.Budget(tokens=20_000)):
+            print(repr(await extract(TEXT)))  # a Person, as before
+
         with ttc.policy(ttc.Refine(rounds=4)):
-            result = await extract.run(TEXT)
-        print(result)
+            print(await extract.run(TEXT))  # each sample with what was wrong with it
 
 
 if __name__ == "__main__":

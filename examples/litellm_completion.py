@@ -1,4 +1,6 @@
-"""Any provider that LiteLLM reaches: the call inside stays what it is."""
+"""Any provider that LiteLLM reaches: the call inside stays what it is, and nine samples vote."""
+
+import re
 
 import anyio
 import litellm
@@ -7,7 +9,13 @@ import ttc_local
 import ttc_middleware as ttc
 
 
-@ttc.scale(ttc.SelfConsistency(9), budget=ttc.Budget(tokens=20_000))
+def last_number(text: str) -> int | None:
+    """What a sample votes for; one without a number abstains."""
+    numbers = re.findall(r"\d+", text)
+    return int(numbers[-1]) if numbers else None
+
+
+@ttc.scale(ttc.SelfConsistency(9, by=last_number), budget=ttc.Budget(tokens=20_000))
 async def add(model: str, url: str, a: int, b: int) -> str:
     reply = await litellm.acompletion(
         model=model,
@@ -22,7 +30,10 @@ async def add(model: str, url: str, a: int, b: int) -> str:
 async def main() -> None:
     server = await anyio.to_thread.run_sync(ttc_local.serve)
     with server:
-        print(await add.run(f"openai/{server.model}", server.base_url, 2, 3))
+        result = await add.run(f"openai/{server.model}", server.base_url, 2, 3)
+    print("votes: ", [last_number(sample.output) for sample in result.samples])
+    print("answer:", last_number(result.output))
+    print(result)
 
 
 if __name__ == "__main__":

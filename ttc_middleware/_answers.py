@@ -14,7 +14,8 @@ from ._inspect import takes_sample
 from ._types import Sample
 
 _TAIL = 4_000  # characters of a text in which a stated answer is looked for: it comes last, and texts can be megabytes
-_STATED = re.compile(r"(?:\banswer\s{0,3}(?:is|:|=)|^####)[ \t]*:?[ \t]*([^\n]{1,400})", re.IGNORECASE | re.MULTILINE)
+_STATED = re.compile(r"(?:\banswer\s{0,3}(?:is|:|=)|^####)[ \t]*:?[ \t]*(?=[^\n])", re.IGNORECASE | re.MULTILINE)
+_WIDTH = 400  # characters of a line that an answer may take
 _NUMBER = re.compile(r"([+-]?)(\d{1,60}(?:\.\d{1,60})?|\.\d{1,60})(?:/(\d{1,60}))?(%?)")
 _LABEL = re.compile(r"[(\[]([a-z0-9])[)\]]\.?|([a-z])[).]")
 
@@ -42,8 +43,10 @@ def _stated(text: str) -> str:
     boxed = _boxed(text)
     if boxed is not None:
         return boxed
-    stated = _STATED.findall(text[-_TAIL:])
-    return stated[-1] if stated else text
+    tail, after = text[-_TAIL:], None
+    for stated in _STATED.finditer(tail):
+        after = stated.end()
+    return text if after is None else tail[after : after + _WIDTH].split("\n", 1)[0]
 
 
 def _boxed(text: str) -> str | None:

@@ -92,8 +92,9 @@ def _conversation(  # noqa: C901  # every way that an attempt can end, in one pl
     allowance.called()
     attempt = 0
     while True:
-        call = plain if wish == _NOTHING else adapter.apply(plain, wish)
-        leaf = Leaf(_described(adapter, call), tab, scope)
+        asks = wish != _NOTHING
+        call = adapter.apply(plain, wish) if asks else plain
+        leaf = Leaf(_described(adapter, call) if asks else request, tab, scope)
         call = yield from _opened(leaf, adapter, call, cap, attempt, new_bell)
         try:
             response = yield Send(call, leaf)

@@ -206,6 +206,8 @@ class DrawTask:
             shares = apportion(answered(self.tab), [_weight(reading) for reading in readings])
             parts = zip(range(self.count), outputs, readings, shares, strict=False)
             samples = [self._sample(*part) for part in parts]
+            if any(entry.gap for entry in self.tab.entries):  # one by one, the bill will be exact
+                self.desk.no_choices()
         except Exception as error:  # noqa: BLE001  # as above
             if classify(error).fault != "rejected":  # every sample failed, and trying each again would be a retry
                 for _ in range(self.count):

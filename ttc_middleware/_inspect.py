@@ -36,4 +36,5 @@ def takes_sample(fn: Callable[..., Any]) -> bool:
 
 def label(fn: object) -> str:
     """How messages call a function or an object."""
-    return getattr(fn, "__qualname__", None) or getattr(fn, "__name__", None) or type(fn).__name__
+    name: str = getattr(fn, "__qualname__", None) or getattr(fn, "__name__", None) or type(fn).__name__
+    return name.rpartition("<locals>.")[2]

@@ -82,7 +82,9 @@ class Leaf:
         seconds = time.perf_counter() - self._started
         if usage is not None:
             usage, cost = self._price(replace(usage, calls=1, seconds=seconds))
-        gap = None if usage is not None else "cut" if reading.fault == "cut" else "no usage reported"
+        gap: str | None = "cut" if reading.fault == "cut" else "no usage reported"
+        if usage is not None:
+            gap = "partial usage" if reading.partial else None
         self._end(reading, usage, cost, seconds, Entry(
             usage or Usage(output_tokens=self.seen, seconds=seconds),
             answered=answered,
@@ -184,7 +186,7 @@ class Leaf:
         if self._hold is not None:
             if failure is not None and not failure.billed:
                 self._hold.settle({})
-            elif usage is None:
+            elif usage is None or entry.gap is not None:
                 self._hold.settle()
             else:
                 self._hold.settle(amounts(usage))

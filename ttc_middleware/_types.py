@@ -444,6 +444,8 @@ class Reading:
     fault: Fault | None = None
     usage: Usage | None = None
     """None: the provider reported none."""
+    partial: bool = False
+    """The usage leaves something out: it is the least that the call cost."""
     model: str | None = None
     """The model that answered."""
     id: str | None = None

@@ -132,6 +132,11 @@ class ScaledFunction(Generic[P, T_co]):
         what = "verifiable" if self._site.strategy is None else repr(self._site.strategy)
         return f"<{what} of {self._site.name}>"
 
+    @property
+    def verifier(self) -> Any:
+        """What it was decorated with to say what is right; None if nothing was."""
+        return self._site.verifier
+
     def __reduce__(self) -> Any:
         # By name, as functions are; a bound one by its owner and name.
         return (getattr, (self._bound[0], self.__name__)) if self._bound else self.__qualname__

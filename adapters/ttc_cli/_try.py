@@ -48,7 +48,7 @@ def run(given: argparse.Namespace) -> int:
     if runner is None:  # not decorated: what is right comes from the command line, if at all
         function = ttc.verifiable(verifier)(function) if verifier is not None else ttc.scale(ttc.Single())(function)
         runner = function.run
-    judged = verifier is not None or getattr(getattr(function, "_site", None), "check", None) is not None
+    judged = verifier is not None or getattr(function, "verifier", None) is not None
     strategy = ttc.BestOfN(given.n) if judged else ttc.SelfConsistency(given.n)
     results: dict[str, ttc.Result[Any]] = {}
     for title, policy in (("single", ttc.Single()), (repr(strategy), strategy)):

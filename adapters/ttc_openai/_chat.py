@@ -111,6 +111,8 @@ class Chat:
         usage = read_usage(get(output, "usage"))
         known: dict[str, Any] = {"usage": usage, "model": get(output, "model"), "id": get(output, "id")}
         choices: Sequence[Any] = get(output, "choices") or ()
+        # llama.cpp, known by its timings, reports one choice's tokens as those of all.
+        known["partial"] = len(choices) > 1 and get(output, "timings") is not None
         if not choices:
             return Reading(status="failed", fault="empty", **known)
         message = get(choices[0], "message")

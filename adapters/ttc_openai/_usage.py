@@ -13,9 +13,12 @@ from ttc_middleware import Usage
 def get(thing: Any, *path: str) -> Any:
     """Follow names through objects and mappings; None where the way ends."""
     for name in path:
-        value = None if isinstance(thing, dict) else getattr(thing, name, None)
-        if value is None and isinstance(thing, Mapping):
-            value = cast("Mapping[str, Any]", thing).get(name)
+        if isinstance(thing, dict):
+            value = cast("dict[str, Any]", thing).get(name)
+        else:
+            value = getattr(thing, name, None)
+            if value is None and isinstance(thing, Mapping):
+                value = cast("Mapping[str, Any]", thing).get(name)
         if value is None:
             return None
         thing = value

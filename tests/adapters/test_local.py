@@ -20,6 +20,8 @@ import openai
 import pytest
 
 import ttc_local
+import ttc_middleware as ttc
+import ttc_openai
 from ttc_local._model import SMOLLM2, Published, _cache, model_file
 
 ADAPTERS = Path(ttc_local.__file__).parents[1]
@@ -67,6 +69,21 @@ def test_samples_of_one_request_differ(server, client):
     texts = {ask(client, server.model, "Tell a story.", max_tokens=16).choices[0].message.content for _ in range(4)}
 
     assert len(texts) > 1
+
+
+def test_what_it_forgets_to_report_of_several_samples_is_known_to_be_missing(server):
+    # Its usage counts one of them: the first bill says so, and later requests ask for one each.
+    with openai.OpenAI(base_url=server.base_url, api_key="none") as client:
+        scaled = ttc_openai.wrap(client, ttc.BestOfN(3, stop="all"), verifier=lambda reply: True)
+        bills = []
+        for _ in range(2):
+            with ttc.tracking() as tracked:
+                ask(scaled, server.model, max_tokens=8)
+            bills.append(tracked)
+    assert [(bill.total.calls, bill.status, dict(bill.gaps)) for bill in bills] == [
+        (1, "lower bound", {"partial usage": 1}),
+        (3, "exact", {}),
+    ]
 
 
 def test_a_seed_repeats_a_sample(server, client):

@@ -1,0 +1,114 @@
+"""What exceptions of SDKs mean, read without importing any; and how often one may try again."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from nightly import thorough
+
+import ttc_middleware as ttc
+from ttc_middleware._faults import RetryBudget, classify, pause
+
+
+class Response:
+    def __init__(self, status, headers=()):
+        self.status_code, self.headers = status, dict(headers)
+
+
+def api_error(name, status=None, headers=(), text="", **more):
+    kind = type(name, (type("APIError", (Exception,), {}),), {})
+    error = kind(text)
+    if status is not None:
+        error.response = Response(status, headers)
+    for key, value in more.items():
+        setattr(error, key, value)
+    return error
+
+
+def caused(error, cause):
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "fault", "billed", "retry"),
+    [
+        (api_error("RateLimitError", 429), "rate limited", False, True),
+        (api_error("RateLimitError", 429, code="insufficient_quota"), "rate limited", False, False),
+        (api_error("InternalServerError", 500), "server error", True, True),
+        (api_error("APIStatusError", 529), "server error", True, True),
+        (api_error("ConflictError", 409), "server error", False, True),
+        (api_error("BadRequestError", 400), "rejected", False, False),
+        (api_error("AuthenticationError", 401), "rejected", False, False),
+        (api_error("APITimeoutError"), "timeout", True, True),
+        (caused(api_error("APIConnectionError"), ConnectionRefusedError()), "connection", False, True),
+        (caused(api_error("APIConnectionError"), OSError("reset by peer")), "connection", True, True),
+        (ConnectionRefusedError(), "connection", False, True),
+        (caused(api_error("APIError"), json.JSONDecodeError("no JSON", "<html>", 0)), "malformed", True, True),
+        (json.JSONDecodeError("no JSON", "<html>", 0), "malformed", True, True),
+        (api_error("APIError", text="overloaded"), "server error", True, False),
+        (TimeoutError(), "timeout", True, True),
+        (ttc.BudgetExceeded("tokens", 10, 10), "budget", False, False),
+        (ZeroDivisionError(), "error", True, False),
+        (KeyboardInterrupt(), "cancelled", True, False),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else str(value),
+)
+def test_an_error_has_its_meaning(error, fault, billed, retry):
+    failure = classify(error)
+    assert (failure.fault, failure.billed, failure.retry) == (fault, billed, retry)
+
+
+@pytest.mark.parametrize(
+    ("headers", "after"),
+    [
+        ({"retry-after": "2"}, 2.0),
+        ({"retry-after-ms": "250", "retry-after": "9"}, 0.25),
+        ({"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"}, None),
+        ({"retry-after": "86400"}, None),
+        ({"retry-after": "-1"}, None),
+        ({"retry-after": "nan"}, None),
+        ({}, None),
+    ],
+)
+def test_what_the_provider_asks_to_wait_is_kept_within_reason(headers, after):
+    failure = classify(api_error("RateLimitError", 429, headers))
+    assert failure.after == after
+    assert after is None or pause(1, failure) == after
+
+
+def test_an_error_that_cannot_be_read_is_an_error_like_any_other():
+    class Unreadable(Exception):
+        def __str__(self):
+            raise RuntimeError("no words")
+
+    assert classify(Unreadable()).fault == "error"
+
+
+def test_a_ring_of_causes_ends():
+    one, two = api_error("APIConnectionError"), OSError()
+    one.__cause__, two.__cause__ = two, one
+    assert classify(one).fault == "connection"
+
+
+@thorough(100)
+@given(st.integers(1, 12))
+def test_pauses_are_spread_over_a_window_that_ends(attempt):
+    failure = classify(api_error("InternalServerError", 500))
+    assert all(0 <= pause(attempt, failure) <= min(8.0, 0.5 * 2**attempt) for _ in range(20))
+
+
+@thorough(100)
+@given(st.lists(st.booleans(), max_size=300))
+def test_retries_are_one_in_five_calls_and_a_few_to_start_with(calls):
+    budget, first, retried = RetryBudget(), 0, 0
+    for call in calls:
+        if call:
+            budget.called()
+            first += 1
+        else:
+            retried += budget.take()
+        assert retried <= 3 + first / 5 + 1e-6
