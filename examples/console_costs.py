@@ -9,43 +9,39 @@ from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SimpleSpanProces
 import ttc_local
 import ttc_middleware as ttc
 
-# Of what the spans hold, a few attributes; without `formatter=` the console shows all of them.
-SHOWN = ["ttc.sample.", "ttc.usage.", "ttc.cost.", "gen_ai.usage.", "gen_ai.evaluation.score.", "user."]
+SHOWN = {
+    "user.id", "gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens", "gen_ai.usage.cost",
+    "gen_ai.evaluation.score.label", "ttc.sample.index", "ttc.sample.outcome",
+    "ttc.usage.total_tokens", "ttc.usage.hidden.output_tokens", "ttc.cost.total", "ttc.cost.hidden",
+}  # fmt: skip
 
 
-def short(span: ReadableSpan) -> str:
-    attributes = (span.attributes or {}).items()
-    lines = [f"    {name} = {value}" for name, value in attributes if name.startswith(tuple(SHOWN))]
-    return "\n".join([span.name, *lines, ""])
+def line(span: ReadableSpan) -> str:
+    """A few of a span's attributes; without a `formatter` the console shows all of them as JSON."""
+    said = [f"{name}={value}" for name, value in (span.attributes or {}).items() if name in SHOWN]
+    return f"{span.name:26} {' '.join(said)}\n"
 
 
-async def main() -> None:
-    provider = TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(ConsoleSpanExporter(formatter=short)))
-    trace.set_tracer_provider(provider)
+async def main(server: ttc_local.Server) -> None:
+    # What a token costs: your contract, in dollars per million.
+    ttc.configure(prices={server.model: ttc.Price(input="0.10", output="0.40")})
+    client = openai.AsyncOpenAI(base_url=server.base_url, api_key="none")
 
-    server = await anyio.to_thread.run_sync(ttc_local.serve)
-    with server:
-        # What a token costs: your contract, in dollars per million.
-        ttc.configure(prices={server.model: ttc.Price(input="0.10", output="0.40")})
-        client = openai.AsyncOpenAI(base_url=server.base_url, api_key="none")
+    @ttc.scale(ttc.BestOfN(4, stop="all"), verifier=lambda text: "blue" in text, budget=ttc.Budget(usd="0.01"))
+    async def colour_of(thing: str) -> str:
+        question = {"role": "user", "content": f"What colour is {thing}? One sentence."}
+        reply = await client.chat.completions.create(model=server.model, messages=[question], max_tokens=30)
+        return reply.choices[0].message.content or ""
 
-        @ttc.scale(
-            ttc.BestOfN(4, stop="all"), verifier=lambda text: "blue" in text.lower(), budget=ttc.Budget(usd="0.01")
-        )
-        async def colour_of(thing: str) -> str:
-            reply = await client.chat.completions.create(
-                model=server.model,
-                messages=[{"role": "user", "content": f"What colour is {thing}? One sentence."}],
-                max_tokens=30,
-            )
-            return reply.choices[0].message.content or ""
-
-        with ttc.tags(user="you"), ttc.tracking() as bill:
-            print(await colour_of("the sky"))
-        print(bill)
-    provider.shutdown()
+    with ttc.tags(user="ada"), ttc.tracking() as bill:
+        print(await colour_of("the sky"))
+    print(bill)
 
 
 if __name__ == "__main__":
-    anyio.run(main)
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(ConsoleSpanExporter(formatter=line)))
+    trace.set_tracer_provider(provider)
+    with ttc_local.serve() as server:
+        anyio.run(main, server)
+    provider.shutdown()

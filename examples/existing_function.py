@@ -27,19 +27,25 @@ def slogan(client: openai.OpenAI, model: str, product: str) -> str:
 # ---- what you add
 
 
-def short_and_to_the_point(text: str, product: str) -> ttc.Verdict:
-    """A verifier: the output, then any arguments of the call by name."""
-    named, finished, brief = product in text.lower(), text.endswith((".", "!")), len(text.split()) <= 8
-    return ttc.Verdict((named + finished + brief) / 3)
+def short_and_to_the_point(text: str, product: str) -> float:
+    """A verifier: the output, then any arguments of the call by name; a score from 0 to 1."""
+    named, brief, finished = product in text.lower(), len(text.split()) <= 10, text.endswith((".", "!"))
+    return 0.5 * named + 0.3 * brief + 0.2 * finished
 
 
 scaled_slogan = ttc.scale(ttc.BestOfN(8, stop="all"), verifier=short_and_to_the_point)(slogan)
 
+
+def main(server: ttc_local.Server) -> None:
+    client = openai.OpenAI(base_url=server.base_url, api_key="none")
+    with ttc.tracking() as one:
+        print("one sample:", slogan(client, server.model, "tea"))
+    with ttc.tracking() as scaled:
+        print("best of 8: ", scaled_slogan(client, server.model, "tea"))
+    print("one sample took", one)
+    print("best of 8 took ", scaled)
+
+
 if __name__ == "__main__":
-    with ttc_local.serve() as server, openai.OpenAI(base_url=server.base_url, api_key="none") as client:
-        with ttc.tracking() as once:
-            print("one sample: ", repr(slogan(client, server.model, "tea")))
-        with ttc.tracking() as scaled:
-            print("best of 8:  ", repr(scaled_slogan(client, server.model, "tea")))
-        print("the one cost", once)
-        print("the other   ", scaled)
+    with ttc_local.serve() as server:
+        main(server)

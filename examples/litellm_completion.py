@@ -27,14 +27,13 @@ async def add(model: str, url: str, a: int, b: int) -> str:
     return reply.choices[0].message.content
 
 
-async def main() -> None:
-    server = await anyio.to_thread.run_sync(ttc_local.serve)
-    with server:
-        result = await add.run(f"openai/{server.model}", server.base_url, 2, 3)
+async def main(server: ttc_local.Server) -> None:
+    result = await add.run(f"openai/{server.model}", server.base_url, 2, 3)
     print("votes: ", [last_number(sample.output) for sample in result.samples])
     print("answer:", last_number(result.output))
     print(result)
 
 
 if __name__ == "__main__":
-    anyio.run(main)
+    with ttc_local.serve() as server:
+        anyio.run(main, server)

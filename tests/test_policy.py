@@ -628,6 +628,8 @@ async def test_configure_takes_policies_only():
         ttc.configure(policies={"ask": ttc.BestOfN(2)})
     with pytest.raises(ValueError, match=r"concurrency=\) must be a whole number from 1"):
         ttc.configure(concurrency=0)
+    with pytest.raises(TypeError, match=r"configure\(prices=\): small must be a ttc.Price\(input=…, output=…\), got 3"):
+        ttc.configure(prices={"small": 3})
 
 
 async def test_configure_leaves_alone_what_it_is_not_given():

@@ -67,4 +67,5 @@ def test_configuration_prints_as_one_would_write_it():
     assert repr(ttc.BestOfN(4, stop="all", at_once=2)) == "BestOfN(4, stop='all', at_once=2)"
     assert repr(ttc.Single()) == "Single()"
     assert repr(ttc.Budget(tokens=5, usd="0.10")) == "Budget(tokens=5, usd=Decimal('0.10'))"
+    assert repr(ttc.SelfConsistency(5, by=len)) == "SelfConsistency(5, by=len)"
     assert repr(ttc.Draw(temperature=0.5)) == "Draw(temperature=0.5)"

@@ -18,7 +18,13 @@ class Brief:
         for each in fields(self):
             value = getattr(self, each.name)
             if not each.kw_only:
-                said.append(repr(value))
+                said.append(_one(value))
             elif value != each.default:
-                said.append(f"{each.name}={value!r}")
+                said.append(f"{each.name}={_one(value)}")
         return f"{type(self).__name__}({', '.join(said)})"
+
+
+def _one(value: object) -> str:
+    """A function by its name: its address would make every process another configuration."""
+    name: str | None = getattr(value, "__qualname__", None)
+    return repr(value) if name is None else name.rpartition("<locals>.")[2]

@@ -125,9 +125,12 @@ def configure(
         prices: the user's price table, by "provider/model" or "model".
 
     Raises:
-        TypeError: a policy is not one made by `policy()`.
+        TypeError: a policy is not one made by `policy()`, or a price no `Price`.
         ValueError: `concurrency` is below 1.
     """
+    for model, price in dict(prices or {}).items():
+        if not isinstance(price, Price):
+            raise TypeError(f"configure(prices=): {model} must be a ttc.Price(input=…, output=…), got {price!r}")
     for name, each in {**(policies or {}), "default": default}.items():
         if each is not None and not isinstance(each, Policy):
             raise TypeError(f"configure(): {name} must be a ttc.policy(…), got {each!r}")
