@@ -92,7 +92,7 @@ def test_example_quickstart():
     assert bill.exact
     # One after the other, so that the accepted one is the last, and all before it failed.
     *rejected, last = samples
-    assert all("score 0.00" in line and "tests passed" in line for line in rejected)
+    assert all("score 1.00" not in line and ": " in line for line in rejected), "rejected without feedback"
     if "accepted after" in head and "not accepted" not in head:
         assert last.startswith(" *")
         assert "score 1.00" in last
@@ -105,19 +105,19 @@ def test_example_extraction():
 
     assert re.fullmatch(r"Person\(name='[^']*', age=\d+\)", lines[0])
     head, bill, samples = story(lines)
-    assert "(Refine(4); " in head
+    assert "(Refine(3); " in head
     adds_up(bill, samples)
     assert all(f"{place} " in line for place, line in enumerate(samples))
     accepted = ["score 1.00" in line for line in samples]
-    assert accepted in ([False] * 4, [False] * (len(samples) - 1) + [True])
+    assert accepted in ([False] * 3, [False] * (len(samples) - 1) + [True])
     assert all(said or ": " in line for said, line in zip(accepted, samples, strict=True)), "rejected without feedback"
 
 
 def test_example_existing_function():
-    *said, one, eight = run("existing_function")
+    first, best, one, eight = run("existing_function")
 
-    assert any(line.startswith("one sample: ") for line in said)
-    assert any(line.startswith("best of 8: ") for line in said)
+    assert re.fullmatch(r"one sample: ['\"].+['\"]", first)
+    assert re.fullmatch(r"best of 8:  ['\"].+['\"]", best)
     single, scaled = bill_in(one), bill_in(eight)
     assert (single.calls, single.exact, set(single.shares)) == (2, True, {"visible"})
     assert (scaled.calls, scaled.exact, set(scaled.shares)) == (16, True, {"visible", "discarded"})
@@ -163,7 +163,7 @@ def test_example_langchain_agent():
     def script(body, number):
         if body["messages"][-1]["role"] == "tool":
             return Reply(text="Your tea is on its way.")
-        return Reply(text=None, tool_calls=[("order_tea", json.dumps({"cups": 2 if number == 0 else 6}))])
+        return Reply(text=None, tool_calls=[("order_tea", json.dumps({"cups": 2 if number < 2 else 6}))])
 
     with Provider(script) as provider:
         lines = run("langchain_agent", provider.url, "mock")
@@ -172,7 +172,9 @@ def test_example_langchain_agent():
     assert [line.strip() for line in lines if "ordering" in line] == ["ordering 6 cups"]
     assert "answer: Your tea is on its way." in lines
     bill = bill_in(lines[-1])
-    assert (bill.total, bill.calls, bill.exact) == (billed.tokens, billed.requests, True)
-    assert bill.shares["discarded"] > 0
+    # Five of eight decide; nobody knows what the three that were then cancelled have cost.
+    assert bill.calls == billed.requests == 16
+    assert bill.total == billed.tokens if bill.exact else bill.total <= billed.tokens
+    assert bill.shares["discarded"] > bill.shares["visible"] > 0
     (results,) = {json.dumps(m) for body in provider.bodies for m in body["messages"] if m["role"] == "tool"}
     assert "6 cups are on their way" in results

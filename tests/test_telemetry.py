@@ -260,7 +260,7 @@ async def test_a_verdict_is_an_attribute_and_an_event_without_words(traced):
     await scaled(ttc.Single(), model, verifier=judge)()
     span = traced.one("evaluate")
     said = {
-        "gen_ai.evaluation.name": judge.__qualname__,
+        "gen_ai.evaluation.name": "judge",
         "gen_ai.evaluation.score.value": 0.25,
         "gen_ai.evaluation.score.label": "rejected",
         "ttc.verdict.trust": "strong",

@@ -360,10 +360,10 @@ async def test_where_every_answer_was_rejected_so_the_functions_own_error_comes_
 
 @pytest.mark.anyio
 async def test_a_synchronous_verifier_that_holds_the_loop_is_warned_of_once(monkeypatch):
-    from ttc_middleware import _draws  # noqa: PLC0415
+    from ttc_middleware import _judging  # noqa: PLC0415
 
     clock = iter(range(1_000))
-    monkeypatch.setattr(_draws.time, "perf_counter", lambda: float(next(clock)))
+    monkeypatch.setattr(_judging.time, "perf_counter", lambda: float(next(clock)))
     ask = answering(lambda output: True, ttc.BestOfN(3, stop="all"))
     with pytest.warns(UserWarning, match="held the event loop for 1.0 s: make it async") as warned:
         await ask()

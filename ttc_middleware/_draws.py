@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-import math
-import time
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,17 +9,17 @@ import anyio
 from anyio.abc import TaskGroup
 from opentelemetry.trace import Span
 
-from . import _portal, _telemetry
+from . import _telemetry
 from ._bill import answered, apportion
 from ._budget import Ask, Hold, Ledger
 from ._calls import TaskBell
 from ._context import TAB, Entry, Tab, warn_once
-from ._errors import BudgetExceeded, VerifierFailed
+from ._errors import BudgetExceeded
 from ._faults import classify
+from ._judging import Judge, from_inside
 from ._leaf import amounts
 from ._plan import Invoke, Plan
-from ._types import Call, Draw, Fault, Reading, Sample, Usage, Verdict
-from ._verify import Check, verdict_of
+from ._types import Call, Draw, Fault, Reading, Sample, Usage
 
 _EMPTY = Reading(status="failed", fault="empty")
 _NOTHING_ASKED = Draw()
@@ -57,13 +54,11 @@ class Desk:
     """A draw brought an answer without any model call that was seen."""
     tools_ran: bool = False
     """A draw has reported to a model on tools that it ran."""
-    blocked: float = 0.0
-    """Seconds for which a verifier has held the event loop, at worst."""
-    waits: bool = False
-    """Verifications take time of their own: run side by side, several take no longer than one."""
+    judge: Judge | None = field(init=False)
+    """None where nothing is judged."""
 
     def __post_init__(self) -> None:
-        self.waits = self.plan.in_thread or (self.plan.check is not None and self.plan.check.waits)
+        self.judge = None if self.plan.check is None else Judge(self.plan, self.plan.check)
 
     def no_choices(self) -> None:
         """Remember that this endpoint does not send several completions of one request."""
@@ -99,14 +94,8 @@ class Desk:
                 f"no model call was seen inside {name}, so its bill is unknown: use an SDK that ttc.instrument() knows,"
                 " wrap the client, or report calls with ttc.record_usage()",
             )
-        if self.blocked > 0.1 and self.plan.check is not None:  # noqa: PLR2004  # what other tasks notice
-            verifier = self.plan.check.name
-            warn_once(
-                "slow verifier",
-                verifier,
-                f"verifier {verifier} held the event loop for {self.blocked:.1f} s: make it async, or run its slow part"
-                " in a thread",
-            )
+        if self.judge is not None:
+            self.judge.warn()
         texts = [sample.text for sample in self.finished if sample.status == "answer" and sample.draw.parent is None]
         # Short answers agree by right; long texts that do are copies.
         if len(texts) > 3 and texts[0] is not None and len(texts[0]) > 40 and len(set(texts)) == 1:  # noqa: PLR2004
@@ -191,7 +180,7 @@ class DrawTask:
             self._deliver(self._failed(error))
             return
         except anyio.get_cancelled_exc_class() as cancelled:
-            self._deliver(self._failed(_from_inside(cancelled)))
+            self._deliver(self._failed(from_inside(cancelled)))
             return
         await self._judged(sample)
 
@@ -284,8 +273,8 @@ class DrawTask:
 
     async def _all_judged(self, samples: list[Sample[Any]]) -> None:
         """Verify side by side; in turn where no time would be won, since a task costs more than most verifiers."""
-        left = samples[::-1]
-        while left and not self.desk.waits:
+        left, judge = samples[::-1], self.desk.judge
+        while left and (judge is None or not judge.waits):
             await self._judged(left.pop())
         if left:
             async with anyio.create_task_group() as group:
@@ -295,8 +284,8 @@ class DrawTask:
     async def _judged(self, sample: Sample[Any]) -> None:
         """Verify a sample and hand it to the strategy."""
         desk = self.desk
-        check = desk.plan.check
-        if check is not None and sample.status in ("answer", "truncated") and sample.fault != "cut":
+        judge = desk.judge
+        if judge is not None and sample.status in ("answer", "truncated") and sample.fault != "cut":
             tab = Tab(
                 _NOTHING_ASKED,
                 index=sample.index,
@@ -309,9 +298,9 @@ class DrawTask:
             token = TAB.set(tab)
             try:
                 own = self.spans[sample.index - self.first]
-                with _telemetry.verifier_span(check.name, own, desk.tags) as span:
-                    verdict = await self._verdict(check, sample)
-                    _telemetry.verdict_event(span, check.name, verdict)
+                with _telemetry.verifier_span(judge.name, own, desk.tags) as span:
+                    verdict = await judge.verdict(sample, desk.call.arguments)
+                    _telemetry.verdict_event(span, judge.name, verdict)
             finally:
                 TAB.reset(token)
             if verdict.usage is not None:
@@ -321,62 +310,11 @@ class DrawTask:
             sample = replace(sample, verdict=verdict)
         self._deliver(sample)
 
-    async def _verdict(self, check: Check, sample: Sample[Any]) -> Verdict:
-        """The verdict, tried twice: a verifier that breaks says nothing about the sample."""
-        verdict = Verdict(0.0)
-        for _ in range(2):
-            try:
-                verdict = verdict_of(await self._said(check, sample), self.desk.plan.accept)
-            except Exception as error:  # noqa: BLE001  # whatever a verifier raises
-                verdict = _broke(check, error)
-            except anyio.get_cancelled_exc_class() as cancelled:
-                verdict = _broke(check, _from_inside(cancelled))
-            if not verdict.failed:
-                break
-        return verdict
-
-    async def _said(self, check: Check, sample: Sample[Any]) -> Any:
-        said = self._asked(check, sample)
-        if inspect.isawaitable(said):
-            self.desk.waits = True
-            with anyio.move_on_after(self.desk.plan.patience) as wait:
-                return await said
-            if wait.cancelled_caught:
-                raise VerifierFailed(f"no verdict within {self.desk.plan.patience:g} s")
-        return said
-
-    def _asked(self, check: Check, sample: Sample[Any]) -> Any:
-        """What the verifier returns, or something to wait for that gives it."""
-        if self.desk.plan.in_thread:
-            return self._asked_in_thread(check, sample)
-        started = time.perf_counter()
-        said = check.ask(sample, self.desk.call.arguments)
-        self.desk.blocked = max(self.desk.blocked, time.perf_counter() - started)
-        return said
-
-    async def _asked_in_thread(self, check: Check, sample: Sample[Any]) -> Any:
-        said = await _portal.in_thread(check.ask, sample, self.desk.call.arguments)
-        return await said if inspect.isawaitable(said) else said
-
     def _deliver(self, sample: Sample[Any]) -> None:
         self.samples.append(sample)
         self.ended.append(_telemetry.now())
         self.desk.finished.append(sample)
         self.desk.ring()
-
-
-def _broke(check: Check, error: Exception) -> Verdict:
-    said = f"{type(error).__name__}: {classify(error).text:.500}"
-    return Verdict(0.0, feedback=f"verifier {check.name} failed: {said}", accepted=False, failed=True)
-
-
-def _from_inside(cancelled: BaseException) -> Exception:
-    """What a cancellation is that nobody outside has asked for, as of a function that waits for a cancelled task."""
-    if anyio.current_effective_deadline() == -math.inf:
-        raise cancelled
-    error = RuntimeError("cancelled by something inside")
-    error.__cause__ = cancelled
-    return error
 
 
 def _weight(reading: Reading) -> int:
