@@ -10,7 +10,7 @@ import ttc_middleware as ttc
 
 def slogan(client: openai.OpenAI, model: str, product: str) -> str:
     question = f"Why do people like {product}? One sentence."
-    facts = client.chat.completions.create(model=model, messages=[{"role": "user", "content": question}], max_tokens=20)
+    facts = client.chat.completions.create(model=model, messages=[{"role": "user", "content": question}], max_tokens=16)
     reply = client.chat.completions.create(
         model=model,
         messages=[
@@ -19,7 +19,7 @@ def slogan(client: openai.OpenAI, model: str, product: str) -> str:
             {"role": "assistant", "content": facts.choices[0].message.content},
             {"role": "user", "content": f"Now write a slogan for {product} in five words."},
         ],
-        max_tokens=16,
+        max_tokens=12,
     )
     return reply.choices[0].message.content or ""
 
@@ -33,17 +33,17 @@ def short_and_to_the_point(text: str, product: str) -> float:
     return 0.5 * named + 0.3 * brief + 0.2 * finished
 
 
-scaled_slogan = ttc.scale(ttc.BestOfN(8, stop="all"), verifier=short_and_to_the_point)(slogan)
+scaled_slogan = ttc.scale(ttc.BestOfN(4, stop="all"), verifier=short_and_to_the_point)(slogan)
 
 
 def main(server: ttc_local.Server) -> None:
     client = openai.OpenAI(base_url=server.base_url, api_key="none")
     with ttc.tracking() as one:
-        print("one sample:", slogan(client, server.model, "tea"))
+        print(f"one sample: {slogan(client, server.model, 'tea')!r}")
     with ttc.tracking() as scaled:
-        print("best of 8: ", scaled_slogan(client, server.model, "tea"))
+        print(f"best of 4:  {scaled_slogan(client, server.model, 'tea')!r}")
     print("one sample took", one)
-    print("best of 8 took ", scaled)
+    print("best of 4 took ", scaled)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import anyio
 import openai
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 
 import ttc_local
 import ttc_middleware as ttc
@@ -13,8 +13,8 @@ class Person(BaseModel):
     age: int = Field(ge=0, le=130)
 
 
-PROMPT = 'Text: Tom is 7 years old.\nJSON: {{"name": "Tom", "age": 7}}\n\nText: {text}\nJSON:'
-TEXT = "Our neighbour Maria, who is 34 years old, moved here from Lisbon."
+SHOWN = [{"role": "user", "content": "Tom is 7."}, {"role": "assistant", "content": '{"name": "Tom", "age": 7}'}]
+TEXT = "Maria (34) moved here from Lisbon."
 
 
 async def main(server: ttc_local.Server) -> None:
@@ -24,17 +24,19 @@ async def main(server: ttc_local.Server) -> None:
     @ttc.verifiable(ttc.verifiers.Schema(Person))
     async def extract(text: str) -> Person:
         reply = await client.chat.completions.create(
-            model=server.model,
-            messages=[{"role": "user", "content": PROMPT.format(text=text)}],
-            max_tokens=40,
+            model=server.model, messages=[*SHOWN, {"role": "user", "content": text}], max_tokens=24
         )
         return Person.model_validate_json(reply.choices[0].message.content or "")
 
-    with ttc.policy(ttc.BestOfN(16), budget=ttc.Budget(tokens=20_000)):
+    with ttc.policy(ttc.BestOfN(8), budget=ttc.Budget(tokens=20_000)):
         print(repr(await extract(TEXT)))  # a Person, as before
 
-    with ttc.policy(ttc.Refine(rounds=4)):
-        print(await extract.run(TEXT))  # each sample with what was wrong with it
+    with ttc.policy(ttc.Refine(rounds=3)):
+        try:
+            result = await extract.run(TEXT)
+        except ValidationError as error:  # not one that fits: what the plain call would have raised
+            result = ttc.result_of(error)
+    print(result)  # each sample, with what was wrong with it
 
 
 if __name__ == "__main__":

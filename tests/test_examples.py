@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -109,18 +110,18 @@ def test_example_extraction():
     adds_up(bill, samples)
     assert all(f"{place} " in line for place, line in enumerate(samples))
     accepted = ["score 1.00" in line for line in samples]
-    assert accepted in ([False] * 3, [False] * (len(samples) - 1) + [True])
+    assert accepted in ([False] * 4, [False] * (len(samples) - 1) + [True])
     assert all(said or ": " in line for said, line in zip(accepted, samples, strict=True)), "rejected without feedback"
 
 
 def test_example_existing_function():
-    first, best, one, eight = run("existing_function")
+    first, best, one, four = run("existing_function")
 
     assert re.fullmatch(r"one sample: ['\"].+['\"]", first)
-    assert re.fullmatch(r"best of 8:  ['\"].+['\"]", best)
-    single, scaled = bill_in(one), bill_in(eight)
+    assert re.fullmatch(r"best of 4:  ['\"].+['\"]", best)
+    single, scaled = bill_in(one), bill_in(four)
     assert (single.calls, single.exact, set(single.shares)) == (2, True, {"visible"})
-    assert (scaled.calls, scaled.exact, set(scaled.shares)) == (16, True, {"visible", "discarded"})
+    assert (scaled.calls, scaled.exact, set(scaled.shares)) == (8, True, {"visible", "discarded"})
 
 
 def test_example_litellm_completion():
@@ -133,7 +134,7 @@ def test_example_litellm_completion():
     head, bill, samples = story(lines)
     assert "SelfConsistency(9" in head
     assert len(votes) == len(samples)
-    assert bill.calls == 9
+    assert len(samples) <= bill.calls <= 9
     adds_up(bill, samples)
 
 
@@ -160,7 +161,10 @@ def test_example_console_costs():
 
 
 def test_example_langchain_agent():
+    eight = threading.Barrier(8)
+
     def script(body, number):
+        eight.wait(60)  # none is cancelled before it was sent
         if body["messages"][-1]["role"] == "tool":
             return Reply(text="Your tea is on its way.")
         return Reply(text=None, tool_calls=[("order_tea", json.dumps({"cups": 2 if number < 2 else 6}))])

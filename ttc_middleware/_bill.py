@@ -18,7 +18,7 @@ Draws = Sequence[tuple[Tab, Sequence[Sample[Any]], Sequence[Tab]]]
 """For each draw, or several that shared a request: its tab, the samples it brought, the tabs of their verifications."""
 
 
-def bill_of(draws: Draws, *, winner: Sample[Any] | None, unseen: bool) -> Bill:
+def bill_of(draws: Draws, *, winner: Sample[Any] | None, unseen: bool, routing: Tab) -> Bill:
     """The bill of a search; its parts add up to the sum of all entries on all tabs."""
     bill, plain = Bill(), Usage.zero()
     gaps = {"nothing observed": 1} if unseen else {}
@@ -39,6 +39,8 @@ def bill_of(draws: Draws, *, winner: Sample[Any] | None, unseen: bool) -> Bill:
                 bill += Bill(verifying=Usage(running), gaps={"still running": running})
             for entry in verification.entries:
                 bill += Bill(verifying=entry.usage, gaps=_gap(entry))
+    for entry in routing.entries:
+        bill += Bill(routing=entry.usage, gaps=_gap(entry))
     return replace(bill, plain=plain, gaps={**bill.gaps, **gaps})
 
 

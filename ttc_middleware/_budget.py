@@ -21,6 +21,7 @@ from __future__ import annotations
 import bisect
 import itertools
 import math
+import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -37,6 +38,16 @@ Resource = str  # "samples", "tokens", "usd" (in nano-dollars) or "seats"
 
 # One lock for all ledgers: a hold touches a path of them, and each step is a few additions.
 _LOCK = threading.Lock()
+
+
+def _unlocked() -> None:
+    """In a forked child: the lock, which another thread of the parent may have held at that moment."""
+    global _LOCK  # noqa: PLW0603  # as above
+    _LOCK = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlocked)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -115,6 +126,8 @@ class Ask:
     """What one wished unit takes of each resource: {"tokens": 1, "usd": 600}."""
     floor: int = 0
     """Fewer wished units than this are of no use."""
+    patient: bool = True
+    """May wait for open holds to come back; otherwise it is cut to what is free, or refused."""
 
     def amounts(self, granted: int) -> dict[Resource, int]:
         """What the hold weighs with so many units granted."""
@@ -127,7 +140,7 @@ class Ask:
 class Hold:
     """An open reservation; settle it exactly once (a second time does nothing)."""
 
-    __slots__ = ("amounts", "granted", "ledger", "open")
+    __slots__ = ("amounts", "granted", "ledger", "open", "parked")
 
     def __init__(self, ledger: Ledger, amounts: dict[Resource, int], granted: int) -> None:
         self.ledger: Ledger = ledger
@@ -135,6 +148,11 @@ class Hold:
         self.granted: int = granted
         """Wished units that were granted."""
         self.open: bool = True
+        self.parked: bool = False
+
+    def park(self) -> None:
+        """Say that whoever asks next may be the one who must settle this: nobody is to wait for it any more."""
+        self.ledger.park(self)
 
     def settle(self, actual: Mapping[Resource, int] | None = None) -> None:
         """Give the hold back and charge `actual`; None charges all of it, since what was spent is unknown."""
@@ -174,7 +192,9 @@ class Ledger:
         parent: the account that every charge also lands on.
     """
 
-    __slots__ = ("limits", "overrun", "parent", "reserved", "spent", "waiting_for_money", "waiting_for_seats")
+    __slots__ = (
+        "limits", "overrun", "parent", "parked", "reserved", "spent", "waiting_for_money", "waiting_for_seats",
+    )  # fmt: skip
 
     def __init__(self, limits: Mapping[Resource, int], parent: Ledger | None = None) -> None:
         self.limits: dict[Resource, int] = dict(limits)
@@ -182,6 +202,8 @@ class Ledger:
         self.spent: dict[Resource, int] = dict.fromkeys(self.limits, 0)
         self.reserved: dict[Resource, int] = dict.fromkeys(self.limits, 0)
         self.overrun: dict[Resource, int] = dict.fromkeys(self.limits, 0)
+        self.parked: dict[Resource, int] = dict.fromkeys(self.limits, 0)
+        """The part of `reserved` that nobody may wait for."""
         # Seats queue apart from money: a draw waiting for a seat must not block the call that would free one.
         self.waiting_for_seats: list[Ticket] = []
         self.waiting_for_money: list[Ticket] = []
@@ -233,7 +255,9 @@ class Ledger:
             BudgetExceeded: not even the floor fits, and no open hold could free enough.
         """
         with _LOCK:
-            ahead = next((node for node in self.path() if node._queue(ask)), None)  # noqa: SLF001  # same tree
+            ahead: Ledger | None = None
+            if ask.patient:
+                ahead = next((node for node in self.path() if node._queue(ask)), None)  # noqa: SLF001  # same tree
             outcome = ahead or self._admit(ask)
             if isinstance(outcome, BudgetExceeded):
                 raise outcome
@@ -275,11 +299,32 @@ class Ledger:
                 for resource in node.limits:
                     held, cost = hold.amounts.get(resource, 0), actual.get(resource, 0)
                     node.reserved[resource] -= held
+                    node.parked[resource] -= held if hold.parked else 0
                     node.spent[resource] += cost
                     node.overrun[resource] += max(0, cost - held)
             woken = self._serve()
         for ticket in woken:  # outside the lock: waking may run code of an event loop
             ticket.wake()
+
+    def park(self, hold: Hold) -> None:
+        """Let nobody wait for this hold; who does already is cut to what is free, or refused."""
+        with _LOCK:
+            if hold.parked or not hold.open:
+                return
+            hold.parked = True
+            for node in self.path():
+                for resource in node.limits:
+                    node.parked[resource] += hold.amounts.get(resource, 0)
+            woken = self._serve()
+        for ticket in woken:
+            ticket.wake()
+
+    def forget(self) -> None:
+        """In a forked child: what the parent's threads hold or wait for will never come back here."""
+        for node in self.path():
+            node.reserved = dict.fromkeys(node.limits, 0)
+            node.parked = dict.fromkeys(node.limits, 0)
+            node.waiting_for_seats, node.waiting_for_money = [], []
 
     def withdraw(self, ticket: Ticket) -> None:
         """Take a ticket out of the queue, or give its hold back."""
@@ -334,8 +379,9 @@ class Ledger:
         for node in self.path():
             for resource, limit in node.limits.items():
                 rate, fixed = ask.rates.get(resource, 0), ask.fixed.get(resource, 0)
-                # What would fit if every open hold came back unspent: the most that waiting can bring.
-                hoped = _units(limit - node.spent[resource] - fixed, rate, wish)
+                # What would fit if every hold that may be waited for came back unspent.
+                stays = node.parked[resource] if ask.patient else node.reserved[resource]
+                hoped = _units(limit - node.spent[resource] - stays - fixed, rate, wish)
                 if (rate or fixed) and hoped < floor:
                     unit = NANO if resource == "usd" else 1
                     taken = node.spent[resource] + node.reserved[resource]

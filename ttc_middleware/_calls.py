@@ -11,14 +11,14 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeVar, Union
+from typing import Any, ClassVar, Protocol, TypeVar, Union
 
 import anyio
 import anyio.lowlevel
 
 from ._budget import Hold, Ticket
 from ._caps import CapOfOurs
-from ._context import OWNED, SCOPE, TAB, Scope, Tab, warn_once
+from ._context import OWNED, SCOPE, TAB, Scope, Tab, on_a_loop, warn_once
 from ._errors import BudgetExceeded
 from ._faults import ATTEMPTS, Failure, RetryBudget, classify, pause, retryable
 from ._leaf import Leaf
@@ -83,7 +83,7 @@ def _conversation(  # noqa: C901  # every way that an attempt can end, in one pl
     plain, wish = call, Draw()
     request = _described(adapter, call)
     cap = CapOfOurs(request)
-    _goes_on(tab)
+    _goes_on(tab, scope)
     if tab is not None:
         tab.tools_ran |= request.tool_results
         if tab.role == "sample":
@@ -123,9 +123,13 @@ def _conversation(  # noqa: C901  # every way that an attempt can end, in one pl
         yield Sleep(pause(attempt, failure))
 
 
-def _goes_on(tab: Tab | None) -> None:
+def _goes_on(tab: Tab | None, scope: Scope) -> None:
+    """Raise if nothing more is to be sent here."""
     if tab is not None and tab.closed:
         raise Closed("the search that this draw belonged to has ended")
+    if scope.deadline is not None and time.monotonic() >= scope.deadline:
+        over = time.monotonic() - scope.deadline
+        raise BudgetExceeded("seconds", round(scope.seconds, 3), round(scope.seconds + over, 3))
 
 
 _NOTHING = Draw()
@@ -137,7 +141,7 @@ def _opened(  # noqa: PLR0917  # what the conversation holds
     """Reserve for an attempt and start it; returns the call to send, capped by what was granted."""
     hold = yield from _reserved(leaf, adapter, call, new_bell)
     try:
-        _goes_on(leaf.tab)  # a thread may have slept, or waited for room, past the end of its search
+        _goes_on(leaf.tab, SCOPE.get())  # a thread may have slept, or waited for room, past the end of its search
         limit = None if hold is None else cap.under(hold.granted)
         if limit not in (None, leaf.request.max_tokens):
             call = adapter.apply(call, Draw(max_tokens=limit))
@@ -165,7 +169,7 @@ def _reserved(
     if ledger is None or not ledger.limited("tokens", "usd"):
         return None
     bell = new_bell()  # a new one each time: a bell that has rung does not fall silent
-    hold = leaf.reserve(ledger, adapter, call, bell.ring)
+    hold = leaf.reserve(ledger, adapter, call, bell.ring, patient=bell.patient and SCOPE.get().waits)
     if isinstance(hold, Ticket):
         try:
             yield Wait(bell)
@@ -228,6 +232,11 @@ def _read(adapter: Adapter, response: object) -> Reading:
 class Bell(Protocol):
     """Rung by whoever frees the room that a call waits for, from any thread."""
 
+    @property
+    def patient(self) -> bool:
+        """Whether one may wait for it."""
+        ...
+
     def ring(self) -> None:
         """Wake who waits."""
         ...
@@ -237,6 +246,7 @@ class TaskBell:
     """Wakes a task from whatever thread frees the room it waits for."""
 
     __slots__ = ("_event", "_native", "_thread")
+    patient: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self._event = anyio.Event()
@@ -257,10 +267,12 @@ class TaskBell:
 
 
 class _ThreadBell:
-    __slots__ = ("_event",)
+    __slots__ = ("_event", "patient")
 
     def __init__(self) -> None:
         self._event = threading.Event()
+        # On an event loop's own thread, those who could ring stand still with it.
+        self.patient = not on_a_loop()
 
     def ring(self) -> None:
         self._event.set()

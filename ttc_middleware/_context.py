@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
+import os
+import time
 import warnings
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import anyio.lowlevel
 
 from ._budget import Ledger
 from ._types import Bill, Draw, Fault, Usage
@@ -16,7 +21,7 @@ from ._types import Bill, Draw, Fault, Usage
 if TYPE_CHECKING:
     from ._prices import Price
 
-Role = Literal["sample", "verifier"]
+Role = Literal["sample", "verifier", "routing"]
 _NO_TAGS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -40,10 +45,21 @@ class Scope:
     """The innermost block's account; None: nothing is limited."""
     deadline: float | None = None
     """On `time.monotonic()`'s clock."""
+    seconds: float = 0.0
+    """How long before the deadline its block or call began."""
+    waits: bool = True
+    """Calls may wait for room; not below an event loop that stands still, since others' room comes back only there."""
     trackers: tuple[Tracker, ...] = ()
     tags: Mapping[str, str] = field(default_factory=lambda: _NO_TAGS)
     outer: Scope | None = None
     """What held before this block."""
+
+    def until(self, seconds: float | None) -> Scope:
+        """The same with so many seconds to go, unless less is left anyway."""
+        ends = math.inf if seconds is None else time.monotonic() + seconds
+        if seconds is None or (self.deadline is not None and self.deadline <= ends):
+            return self
+        return replace(self, deadline=ends, seconds=seconds)
 
 
 SCOPE: ContextVar[Scope] = ContextVar("ttc_scope", default=Scope())  # noqa: B039  # frozen
@@ -158,7 +174,28 @@ class Settings:
 
 
 SETTINGS = Settings()
+
+
+def _forked() -> None:
+    """A child has none of the threads that hold something or wait."""
+    for ledger in (SETTINGS.ledger, SCOPE.get().ledger):
+        if ledger is not None:
+            ledger.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
+
 _warned: set[tuple[str, str]] = set()
+
+
+def on_a_loop() -> bool:
+    """Whether an event loop runs in this thread, and stands still until this returns."""
+    try:
+        anyio.lowlevel.current_token()
+    except Exception:  # noqa: BLE001  # no loop, however it is said
+        return False
+    return True
 
 
 def warn_once(topic: str, about: str, message: str) -> None:

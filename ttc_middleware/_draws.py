@@ -46,6 +46,8 @@ class Desk:
     by_index: dict[int, DrawTask] = field(default_factory=dict[int, "DrawTask"])
     """By launch order; several samples may share a task."""
     active: int = 0
+    crash: BaseException | None = None
+    """What a draw raised that is no `Exception`, like `SystemExit`: it ends the search."""
     group: TaskGroup | None = None
     """Where draws run."""
     refusal: BudgetExceeded | None = None
@@ -142,6 +144,10 @@ class DrawTask:
                     await self._seated()
                 else:
                     await self._sampled()
+        except anyio.get_cancelled_exc_class():
+            raise
+        except BaseException as error:  # noqa: BLE001  # raised by the search, outside its task group
+            desk.crash = desk.crash or _bare(error)
         finally:
             self.tab.ended()
             self.tab.closed = len(self.samples) < self.count
@@ -320,3 +326,9 @@ class DrawTask:
 def _weight(reading: Reading) -> int:
     """How long an answer is: its share of a request that served several."""
     return 1 + len(reading.text or "") + sum(len(call.arguments) for call in reading.tool_calls)
+
+
+def _bare(error: BaseException) -> BaseException:
+    """What a task group of ours has wrapped."""
+    inside: list[BaseException] = list(getattr(error, "exceptions", ()))
+    return _bare(inside[0]) if len(inside) == 1 else error

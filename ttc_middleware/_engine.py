@@ -25,7 +25,7 @@ from ._errors import BadResponse, BudgetExceeded, BudgetUnenforceable, NotAccept
 from ._plan import Invoke, Plan
 from ._search import NoSamples
 from ._strategy import begin, needs_all
-from ._types import Bill, Call, Cancel, Capability, Draw, Request, Result, Sample, StopReason, T
+from ._types import Bill, Call, Cancel, Capability, Draw, Request, Result, Sample, Search, StopReason, T
 
 _PATIENCE = 1_000  # how often a strategy may ask on after it was told that no more will come
 
@@ -78,17 +78,18 @@ class _Run(Generic[T]):
             outer_tab,
             outer.tags,
             # A draw inside a draw sits on the outer one's seat: waiting for another could wait for itself.
-            seated=outer_tab is None and ledger is not None and ledger.limited("seats"),
+            seated=outer_tab is None and outer.waits and ledger is not None and ledger.limited("seats"),
         )
         self.started = time.monotonic()
-        ends = [outer.deadline, None if plan.budget.seconds is None else self.started + plan.budget.seconds]
-        self.deadline = min((end for end in ends if end is not None), default=None)
-        self.scope = replace(outer, ledger=ledger, deadline=self.deadline, model_calls=None)
+        self.scope = replace(outer.until(plan.budget.seconds), ledger=ledger, model_calls=None)
+        self.deadline = self.scope.deadline
         self.among = Among()
         self.told = 0
         self.late = False
         self.winner: Sample[Any] | None = None
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
+        self.routing = Tab(Draw(), role="routing", parent=outer_tab, trackers=len(outer.trackers))
+        """Where the model calls of the strategy itself are counted; inside it, scaling is off."""
 
     async def run(self) -> Result[T]:
         plan, desk = self.plan, self.desk
@@ -134,7 +135,9 @@ class _Run(Generic[T]):
                 await self._drive(group)
             except NoSamples:
                 pass  # _problem() says why there are none
-            except Exception as error:  # noqa: BLE001  # raised outside the group
+            except anyio.get_cancelled_exc_class():
+                raise
+            except BaseException as error:  # noqa: BLE001  # raised outside the group
                 self.error = error
             if self.desk.active:
                 group.cancel_scope.cancel()
@@ -143,7 +146,7 @@ class _Run(Generic[T]):
         steps = begin(self.plan.strategy, self.desk.call)
         asked_on = 0
         try:
-            step = next(steps)
+            step = self._told(steps, None)
             while True:
                 self._start(step, group)
                 sample = await self._next()
@@ -151,11 +154,18 @@ class _Run(Generic[T]):
                     asked_on += 1
                     if asked_on > _PATIENCE:
                         raise RuntimeError(f"{self.plan.strategy!r} goes on asking after it was told that no more come")
-                step = steps.send(sample)
+                step = self._told(steps, sample)
         except StopIteration as end:
             self.winner = self._sent(end.value)
         finally:
             steps.close()
+
+    def _told(self, steps: Search[Any], sample: Sample[Any] | None) -> Sequence[Draw | Cancel]:
+        token = TAB.set(self.routing)
+        try:
+            return steps.send(sample)
+        finally:
+            TAB.reset(token)
 
     def _sent(self, winner: Any) -> Sample[Any] | None:
         if winner is None or any(winner is sample for sample in self.desk.finished):
@@ -168,6 +178,8 @@ class _Run(Generic[T]):
         desk = self.desk
         draws: list[Draw] = []
         for item in step:
+            if not isinstance(item, (Draw, Cancel)):
+                raise TypeError(f"{self.plan.strategy!r} must yield a sequence of draws, got {step!r:.200}")
             if isinstance(item, Cancel):
                 if item.index in self.desk.by_index:
                     self.desk.by_index[item.index].scope.cancel()
@@ -224,6 +236,8 @@ class _Run(Generic[T]):
         """The next sample to finish; None once no more will come."""
         desk = self.desk
         while self.told == len(desk.finished):
+            if desk.crash is not None:
+                raise desk.crash
             if not desk.active or self.late:
                 return None
             desk.bell = anyio.Event()
@@ -268,6 +282,7 @@ class _Run(Generic[T]):
             [(task.tab, task.samples, task.verifications) for task in self.desk.tasks],
             winner=read,
             unseen=self.desk.unseen,
+            routing=self.routing,
         )
 
     def _result(self, bill: Bill) -> Result[T]:
@@ -292,8 +307,8 @@ class _Run(Generic[T]):
         """Why there is nothing to return; None if there is something."""
         winner, name = self.winner, self.plan.name
         if winner is None and self.late and self.deadline is not None:
-            seconds = self.deadline - self.started
-            return BudgetExceeded("seconds", round(seconds, 3), round(result.seconds, 3))
+            over = time.monotonic() - self.deadline
+            return BudgetExceeded("seconds", round(self.scope.seconds, 3), round(self.scope.seconds + over, 3))
         if winner is None:
             return self.desk.refusal or RuntimeError(f"{self.plan.strategy!r} returned no sample")
         if winner.error is not None:

@@ -62,6 +62,8 @@ class BudgetExceeded(BudgetError):
         self.needed = needed
 
     def __str__(self) -> str:
+        if self.resource == "seconds":
+            return f"the budget of {self.limit:,} seconds is over: {self.spent:,} have passed"
         needs = f"; the next call needs at least {self.needed:,}" if self.needed else ""
         return (
             f"the budget of {self.limit:,} {self.resource} leaves no room: {self.spent:,} are spent or reserved{needs}"

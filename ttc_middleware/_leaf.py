@@ -37,7 +37,19 @@ class Leaf:
     `finish()`, or `cut()` if it ends early.
     """
 
-    __slots__ = ("_done", "_hold", "_prices", "_scope", "_span", "_started", "deferred", "request", "seen", "tab")
+    __slots__ = (
+        "_done",
+        "_hold",
+        "_prices",
+        "_prompt",
+        "_scope",
+        "_span",
+        "_started",
+        "deferred",
+        "request",
+        "seen",
+        "tab",
+    )
 
     def __init__(self, request: Request, tab: Tab | None, scope: Scope) -> None:
         self.request: Request = request
@@ -47,6 +59,7 @@ class Leaf:
         """Chunks with content that a stream has brought: at least so many tokens."""
         self._scope = scope
         self._hold: Hold | None = None
+        self._prompt: dict[str, int] = {}
         self._prices = find(request.provider, request.model, SETTINGS.prices)
         self._span: Span = _telemetry.NO_SPAN
         self._started = 0.0
@@ -74,6 +87,8 @@ class Leaf:
     def defer(self) -> None:
         """The response is a stream: `finish()` or `cut()` comes later."""
         self.deferred = True
+        if self._hold is not None:
+            self._hold.park()  # whoever reads it may make other calls meanwhile, and would wait for itself
 
     def finish(self, reading: Reading, *, answered: bool = True) -> None:
         """Account for a response that has arrived whole."""
@@ -109,7 +124,9 @@ class Leaf:
         spent = Usage(output_tokens=seen, seconds=seconds) if failure.billed else nothing
         self._end(None, None, None, seconds, Entry(spent, answered=False, fault=failure.fault, gap=gap), failure)
 
-    def reserve(self, ledger: Ledger, adapter: Adapter, call: Call, ring: Callable[[], object]) -> Hold | Ticket:
+    def reserve(
+        self, ledger: Ledger, adapter: Adapter, call: Call, ring: Callable[[], object], *, patient: bool
+    ) -> Hold | Ticket:
         """Ask the ledger for the worst case: the prompt, and `max_tokens` for each choice."""
         request, rates = self.request, {"tokens": 1}
         prompt = adapter.bound(call)
@@ -132,7 +149,8 @@ class Leaf:
         if wish is None:
             share = self._share(ledger, fixed, rates)
             wish = min(share, known_limit(request) or share)
-        return ledger.reserve(Ask(fixed, wish, rates, floor=FLOOR), ring)
+        self._prompt = fixed
+        return ledger.reserve(Ask(fixed, wish, rates, floor=FLOOR, patient=patient), ring)
 
     def open(self, hold: Hold | None, attempt: int) -> None:
         """Start the clock and the span: the call is about to be sent, under this reservation."""
@@ -186,6 +204,8 @@ class Leaf:
         if self._hold is not None:
             if failure is not None and not failure.billed:
                 self._hold.settle({})
+            elif usage is None and entry.fault in ("server error", "malformed"):
+                self._hold.settle(self._prompt)  # answered by something that generated nothing, as far as one knows
             elif usage is None or entry.gap is not None:
                 self._hold.settle()
             else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
@@ -40,8 +39,8 @@ class Policy:
                 instrument_once()  # it limits plain calls too, which must be seen for that
                 inside = replace(inside, ledger=Ledger(limits, outer.ledger or SETTINGS.ledger))
             if self.budget.seconds is not None:
-                ends = time.monotonic() + self.budget.seconds
-                inside = replace(inside, deadline=ends if outer.deadline is None else min(ends, outer.deadline))
+                instrument_once()  # as above
+                inside = inside.until(self.budget.seconds)
         SCOPE.set(inside)
         return self
 

@@ -12,14 +12,14 @@ import os
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import anyio
-import anyio.lowlevel
 import anyio.to_thread
 from anyio.from_thread import BlockingPortal
 
-from ._context import warn_once
+from ._context import SCOPE, on_a_loop, warn_once
 
 R = TypeVar("R")
 
@@ -30,23 +30,40 @@ _thread: threading.Thread | None = None
 
 def run(work: Callable[[], Awaitable[R]], name: str) -> R:
     """Run async work to its end from sync code; the caller's context variables go along."""
-    _warn_if_it_blocks_a_loop(name)
+    blocks = on_a_loop()
+    if blocks:
+        warn_once(
+            "blocking",
+            name,
+            f"{name} is synchronous and was called inside a running event loop, which stands still until it returns:"
+            " make it async, or call it with anyio.to_thread.run_sync()",
+        )
     ended = threading.Event()
+    raised: list[BaseException] = []
 
-    async def job() -> R:
+    async def job() -> Any:
+        if blocks:
+            SCOPE.set(replace(SCOPE.get(), waits=False))
         try:
             return await work()
+        except (Exception, anyio.get_cancelled_exc_class()):
+            raise
+        except BaseException as error:  # noqa: BLE001  # SystemExit and the like are the caller's, and would end the loop
+            raised.append(error)
         finally:
             ended.set()
 
     future = _running().start_task_soon(job)
     try:
-        return future.result()
+        output: R = future.result()
     except BaseException:
         if not future.done():  # Ctrl-C here, not an error there: cancel, and let everything be released
             future.cancel()
             ended.wait(5)
         raise
+    if raised:
+        raise raised.pop()
+    return output
 
 
 async def in_thread(work: Callable[..., R], *args: Any) -> R:
@@ -57,7 +74,7 @@ async def in_thread(work: Callable[..., R], *args: Any) -> R:
 def _running() -> BlockingPortal:
     global _portal, _thread  # noqa: PLW0603  # one a process is the point
     with _lock:
-        if _portal is None:
+        if _portal is None or _thread is None or not _thread.is_alive():
             # Not start_blocking_portal(): dropped in a forked child, that would wait for a loop that is not there.
             started: Future[BlockingPortal] = Future()
             _thread = threading.Thread(target=anyio.run, args=(_serve, started), name="ttc-portal", daemon=True)
@@ -91,16 +108,3 @@ def _forget() -> None:
 atexit.register(_stop)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget)
-
-
-def _warn_if_it_blocks_a_loop(name: str) -> None:
-    try:
-        anyio.lowlevel.current_token()
-    except Exception:  # noqa: BLE001  # no loop here: what one hopes for
-        return
-    warn_once(
-        "blocking",
-        name,
-        f"{name} is synchronous and was called inside a running event loop, which stands still until it returns: make"
-        " it async, or call it with anyio.to_thread.run_sync()",
-    )

@@ -98,7 +98,7 @@ class Site:
         on_reject: OnReject | None = _first(block.on_reject, named.on_reject, self.on_reject, default.on_reject)
         # A block's budget is kept by the block's own ledger.
         budget = tightest(self.budget, named.budget, default.budget)
-        if strategy is None and thinking is None and budget is None:
+        if strategy is None and thinking is None and budget is None and not _watched():
             return None
         if strategy is None:
             strategy = Single()
@@ -116,6 +116,12 @@ class Site:
             patience=self.verifier_timeout,
             in_thread=self.in_thread,
         )
+
+
+def _watched() -> bool:
+    """Whether a block limits what only the engine can watch over."""
+    scope = SCOPE.get()
+    return scope.deadline is not None or (scope.ledger is not None and scope.ledger.limited("samples", "seats"))
 
 
 def _first(*values: _V | None) -> _V | None:

@@ -168,11 +168,8 @@ class ScaledFunction(Generic[P, T_co]):
         """The scope in which each model call is scaled by itself."""
         outer, budget = SCOPE.get(), self._site.budget or Budget()
         ledger = Ledger(budget.limits, outer.ledger or SETTINGS.ledger) if budget.limits else outer.ledger
-        ends = outer.deadline
-        if budget.seconds is not None:
-            ends = min(time.monotonic() + budget.seconds, ends or float("inf"))
         site = replace(self._site, budget=None)
-        return replace(outer, ledger=ledger, deadline=ends, model_calls=site, outer=outer)
+        return replace(outer.until(budget.seconds), ledger=ledger, model_calls=site, outer=outer)
 
     def _plan(self) -> Plan:
         """How `run()` searches; inside a draw scaling is off."""

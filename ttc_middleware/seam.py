@@ -49,7 +49,8 @@ def observed() -> bool:
     if OWNED.get() or disabled():
         return False
     scope = SCOPE.get()
-    listening = scope.trackers or scope.ledger is not None or scope.model_calls is not None
+    limits = scope.ledger is not None or scope.deadline is not None
+    listening = scope.trackers or limits or scope.model_calls is not None
     return TAB.get() is not None or bool(listening)
 
 

@@ -72,13 +72,15 @@ class Row:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Run the demo.
+    """Run the demo; fails where every task ended in an error.
 
     Raises:
         ValueError: an argument is out of its range, or a task is none.
         SandboxUnavailable: nothing isolates here, and `--unsafe-sandbox` was not given.
     """
     console = console_for(to_stderr=given.json)
+    from rich.markup import escape  # noqa: PLC0415  # an extra
+
     import ttc_local  # noqa: PLC0415  # an extra
     from ttc_middleware import sandbox  # noqa: PLC0415  # nothing else here needs it
 
@@ -99,8 +101,8 @@ def run(given: argparse.Namespace) -> int:
         with console.status("starting the model"):
             server = stack.enter_context(ttc_local.serve(given.model, parallel=8))
         console.print(
-            f"[bold]{server.model}[/] writes {len(tasks)} functions: one sample each, and up to {given.n} where that"
-            f" one fails, {most} tokens at most a sample. Unit tests judge them, in a sandbox ({isolated.name})."
+            f"[bold]{escape(server.model)}[/] writes {len(tasks)} functions: one sample each, and up to {given.n} where"
+            f" that one fails, {most} tokens at most a sample. Unit tests judge them, in a sandbox ({isolated.name})."
         )
         board = Board(console, len(tasks))
         rows = _solved(tasks, server, board, n=given.n, most=most, sandbox=choice)
@@ -108,7 +110,7 @@ def run(given: argparse.Namespace) -> int:
     if given.trace:
         traces.show(console)
     _report(rows, given, console, seconds, server.model)
-    return 0
+    return 1 if all(row.error for row in rows) else 0
 
 
 class Board:
@@ -206,10 +208,11 @@ def _summary(rows: Sequence[Row], bill: ttc.Bill, seconds: float, model: str) ->
 
 def _table(rows: Sequence[Row], n: int) -> Any:
     from rich.box import SIMPLE_HEAD  # noqa: PLC0415  # an extra
+    from rich.markup import escape  # noqa: PLC0415  # an extra
     from rich.table import Table  # noqa: PLC0415  # an extra
 
     bills = [_bill(row) for row in rows]
-    table = Table(show_footer=True, box=SIMPLE_HEAD)
+    table = Table(show_footer=True, box=SIMPLE_HEAD, collapse_padding=True)  # 80 columns are enough
     table.add_column("function", "total", no_wrap=True)
     table.add_column("one sample", f"{sum(row.single for row in rows)} of {len(rows)}", no_wrap=True)
     table.add_column(f"best of {n}", f"{sum(row.scaled for row in rows)} of {len(rows)}", no_wrap=True)
@@ -219,9 +222,10 @@ def _table(rows: Sequence[Row], n: int) -> Any:
     table.add_column("seconds", "", justify="right")
     for row, bill in zip(rows, bills, strict=True):
         took = "" if row.result is None else f"{row.result.seconds:.1f}"
-        said = [_mark(ok=row.single), _mark(ok=row.scaled)] if row.error is None else [f"[red]{row.error:.40}[/]", ""]
+        marks = [_mark(ok=row.single), _mark(ok=row.scaled)]
+        said = marks if row.error is None else [f"[red]{escape(row.error[:40])}[/]", ""]
         figures = [f"{bill.total.calls}", f"{bill.visible.tokens:,}", f"{bill.hidden.tokens:,}", took]
-        table.add_row(row.task.name, *said, *figures)
+        table.add_row(escape(row.task.name), *said, *figures)
     return table
 
 

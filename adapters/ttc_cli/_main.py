@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -18,13 +19,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for module in (_demo, _try):
         module.add_to(commands)
     given = parser.parse_args(arguments)
+    os.environ.pop("TTC_DISABLED", None)  # whoever asks wants to see it at work
     try:
         return int(given.run(given))
     except KeyboardInterrupt:
         sys.stderr.write("\ninterrupted\n")
         return 130
-    except (TTCError, ImportError, OSError, ValueError, TypeError) as error:
-        if getattr(given, "debug", False):
+    except Exception as error:
+        if given.debug:
             raise
-        sys.stderr.write(f"ttc {given.command}: {error}\n")
+        # What we raise says enough; anything else is from somebody's function, or a bug.
+        known = isinstance(error, (TTCError, ImportError, OSError, ValueError, TypeError))
+        said = str(error) if known else f"{type(error).__name__}: {error} (--debug shows where)"
+        sys.stderr.write(f"ttc {given.command}: {said}\n")
         return 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -57,11 +57,13 @@ _SHOWN = {
 
 
 def _line(span: ReadableSpan) -> str:
+    from rich.markup import escape  # noqa: PLC0415  # an extra
+
     attributes = span.attributes or {}
     took = ((span.end_time or 0) - (span.start_time or 0)) / 1e9
     said = [f"{word}{_short(attributes[key])}" for key, word in _SHOWN.items() if key in attributes]
-    name = f"[bold]{span.name}[/]" if span.parent is None else span.name
-    return f"{name} [dim]{took:.2f} s[/] {', '.join(said)}"
+    name = f"[bold]{escape(span.name)}[/]" if span.parent is None else escape(span.name)
+    return f"{name} [dim]{took:.2f} s[/] {escape(', '.join(said))}"
 
 
 def _short(value: object) -> str:
@@ -69,7 +71,7 @@ def _short(value: object) -> str:
 
 
 @contextmanager
-def traced(otlp: str | None, *, keep: bool) -> Iterator[Traces]:
+def traced(otlp: str | None, *, keep: bool) -> Generator[Traces, None, None]:
     """Collect spans for showing, send them to a collector, or neither."""
     traces = Traces()
     if otlp is None and not keep:

@@ -9,7 +9,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import anyio
 
@@ -36,7 +36,8 @@ def run(given: argparse.Namespace) -> int:
     """Run the function once, and once more with n samples.
 
     Raises:
-        ValueError: the arguments are no JSON list or object, or there is no such function.
+        ValueError: the arguments are no JSON list or object, there is no such function, or a verifier is given for one
+            that is decorated.
         ImportError: there is no such module.
     """
     console = console_for(to_stderr=given.json)
@@ -44,16 +45,17 @@ def run(given: argparse.Namespace) -> int:
     sys.path.insert(0, str(Path.cwd()))
     function = _named(given.function)
     verifier = None if given.verifier is None else _named(given.verifier)
-    runner = getattr(function, "run", None)
-    if runner is None:  # not decorated: what is right comes from the command line, if at all
+    if not (hasattr(function, "run") and hasattr(function, "__wrapped__")):
+        # Not decorated: what is right comes from the command line, if at all.
         function = ttc.verifiable(verifier)(function) if verifier is not None else ttc.scale(ttc.Single())(function)
-        runner = function.run
+    elif verifier is not None:
+        raise ValueError(f"--verifier is for functions that are not decorated: {given.function} is")
     judged = verifier is not None or getattr(function, "verifier", None) is not None
     strategy = ttc.BestOfN(given.n) if judged else ttc.SelfConsistency(given.n)
     results: dict[str, ttc.Result[Any]] = {}
     for title, policy in (("single", ttc.Single()), (repr(strategy), strategy)):
         with console.status(title), ttc.policy(policy):
-            results[title] = _run(runner, args, kwargs)
+            results[title] = _run(function.run, args, kwargs)
     if given.json:
         sys.stdout.write(json.dumps({title: result.to_dict() for title, result in results.items()}, indent=2) + "\n")
         return 0
@@ -77,9 +79,9 @@ def _arguments(text: str) -> tuple[list[Any], dict[str, Any]]:
     except ValueError as error:
         raise ValueError(f"--args must be JSON, like '[\"a\", 1]' or '{{\"a\": 1}}': {error}") from error
     if isinstance(given, dict):
-        return [], given
+        return [], cast("dict[str, Any]", given)
     if isinstance(given, list):
-        return given, {}
+        return cast("list[Any]", given), {}
     raise ValueError(f"--args must be a JSON list or object, got {text}")
 
 

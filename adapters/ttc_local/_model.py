@@ -18,7 +18,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from ttc_middleware._errors import TTCError
+from ttc_middleware import TTCError
 
 
 class ModelUnavailable(TTCError):

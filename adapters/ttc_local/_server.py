@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 
 from typing_extensions import Self
 
-from ttc_middleware._errors import TTCError
+from ttc_middleware import TTCError
 
 from ._model import SMOLLM2, model_file
 
