@@ -37,13 +37,13 @@ NANO = 10**9
 Resource = str  # "samples", "tokens", "usd" (in nano-dollars) or "seats"
 
 # One lock for all ledgers: a hold touches a path of them, and each step is a few additions.
-_LOCK = threading.Lock()
+_lock = threading.Lock()
 
 
 def _unlocked() -> None:
     """In a forked child: the lock, which another thread of the parent may have held at that moment."""
-    global _LOCK  # noqa: PLW0603  # as above
-    _LOCK = threading.Lock()
+    global _lock  # noqa: PLW0603  # as above
+    _lock = threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):
@@ -221,7 +221,7 @@ class Ledger:
 
     def room(self, resource: Resource) -> int | None:
         """What is left of a resource on the tightest ledger; None: no limit."""
-        with _LOCK:
+        with _lock:
             left = [
                 node.limits[resource] - node.spent[resource] - node.reserved[resource]
                 for node in self.path()
@@ -231,13 +231,13 @@ class Ledger:
 
     def unspent(self, resource: Resource) -> int | None:
         """What is left of a resource once all that is held comes back, on the tightest ledger; None: no limit."""
-        with _LOCK:
+        with _lock:
             left = [node.limits[resource] - node.spent[resource] for node in self.path() if resource in node.limits]
         return min(left) if left else None
 
     def exhausted(self) -> BudgetExceeded | None:
         """The limit of tokens or dollars that is spent for good, so that no call can be made any more."""
-        with _LOCK:
+        with _lock:
             for node in self.path():
                 for resource, limit in node.limits.items():
                     if resource in ("tokens", "usd") and node.spent[resource] >= limit:
@@ -254,7 +254,7 @@ class Ledger:
         Raises:
             BudgetExceeded: not even the floor fits, and no open hold could free enough.
         """
-        with _LOCK:
+        with _lock:
             ahead: Ledger | None = None
             if ask.patient:
                 ahead = next((node for node in self.path() if node._queue(ask)), None)  # noqa: SLF001  # same tree
@@ -269,7 +269,7 @@ class Ledger:
 
     def take(self, resource: Resource) -> bool:
         """Spend one of a resource that is never given back, such as a sample; False: none is left."""
-        with _LOCK:
+        with _lock:
             nodes = [node for node in self.path() if resource in node.limits]
             if any(node.spent[resource] >= node.limits[resource] for node in nodes):
                 return False
@@ -279,7 +279,7 @@ class Ledger:
 
     def charge(self, actual: Mapping[Resource, int]) -> None:
         """Account for what was spent without a hold, such as usage that a function reports afterwards."""
-        with _LOCK:
+        with _lock:
             for node in self.path():
                 for resource in node.limits:
                     room = (
@@ -291,7 +291,7 @@ class Ledger:
 
     def settle(self, hold: Hold, actual: Mapping[Resource, int]) -> None:
         """Close a hold and charge what it really cost, then let in whoever fits now."""
-        with _LOCK:
+        with _lock:
             if not hold.open:
                 return
             hold.open = False
@@ -308,7 +308,7 @@ class Ledger:
 
     def park(self, hold: Hold) -> None:
         """Let nobody wait for this hold; who does already is cut to what is free, or refused."""
-        with _LOCK:
+        with _lock:
             if hold.parked or not hold.open:
                 return
             hold.parked = True
@@ -328,7 +328,7 @@ class Ledger:
 
     def withdraw(self, ticket: Ticket) -> None:
         """Take a ticket out of the queue, or give its hold back."""
-        with _LOCK:
+        with _lock:
             woken: list[Ticket] = []
             if ticket.at is not None:
                 ticket.at._queue(ticket.ask).remove(ticket)  # noqa: SLF001  # same tree

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Protocol, TypeVar, Union
+from typing import Any, Protocol, TypeVar, Union
 
 import anyio
 import anyio.lowlevel
@@ -245,10 +245,10 @@ class Bell(Protocol):
 class TaskBell:
     """Wakes a task from whatever thread frees the room it waits for."""
 
-    __slots__ = ("_event", "_native", "_thread")
-    patient: ClassVar[bool] = True
+    __slots__ = ("_event", "_native", "_thread", "patient")
 
     def __init__(self) -> None:
+        self.patient: bool = True
         self._event = anyio.Event()
         self._native: Any = anyio.lowlevel.current_token().native_token
         self._thread = threading.get_ident()
@@ -272,7 +272,7 @@ class _ThreadBell:
     def __init__(self) -> None:
         self._event = threading.Event()
         # On an event loop's own thread, those who could ring stand still with it.
-        self.patient = not on_a_loop()
+        self.patient: bool = not on_a_loop()
 
     def ring(self) -> None:
         self._event.set()

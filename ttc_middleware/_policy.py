@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 from types import MappingProxyType, TracebackType
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 from typing_extensions import Self
 
@@ -29,6 +29,11 @@ class Policy:
     budget: Budget | None = None
     thinking: Thinking | None = None
     on_reject: OnReject | None = None
+
+    def __post_init__(self) -> None:
+        if self.strategy is not None:
+            check_strategy(self.strategy)
+        check_options(self.budget, self.thinking, self.on_reject)
 
     def __enter__(self) -> Self:
         outer = SCOPE.get()
@@ -81,9 +86,6 @@ def policy(
         TypeError: the strategy has no `search()`, or the budget is none.
         ValueError: `on_reject` or `thinking` is not one of its values.
     """
-    if strategy is not None:
-        check_strategy(strategy)
-    check_options(budget, thinking, on_reject)
     return Policy(strategy, budget, thinking, on_reject)
 
 
@@ -130,9 +132,7 @@ def configure(
     for model, price in dict(prices or {}).items():
         if not isinstance(price, Price):
             raise TypeError(f"configure(prices=): {model} must be a ttc.Price(input=…, output=…), got {price!r}")
-    for name, each in {**(policies or {}), "default": default}.items():
-        if each is not None and not isinstance(each, Policy):
-            raise TypeError(f"configure(): {name} must be a ttc.policy(…), got {each!r}")
+    _check_policies(policies, default)
     if policies is not None:
         SETTINGS.policies = MappingProxyType(dict(policies))
     if default is not None:
@@ -143,6 +143,15 @@ def configure(
         SETTINGS.instrument = instrument
     if prices is not None:
         SETTINGS.prices = MappingProxyType(dict(prices))
+
+
+def _check_policies(policies: object, default: object) -> None:
+    if policies is not None and not isinstance(policies, Mapping):
+        raise TypeError(f'configure(policies=) must be {{"module:function": ttc.policy(…)}}, got {policies!r}')
+    named = cast("Mapping[str, object]", policies or {})
+    for name, each in {**named, "default": default}.items():
+        if each is not None and not isinstance(each, Policy):
+            raise TypeError(f"configure(): {name} must be a ttc.policy(…), got {each!r}")
 
 
 class Tracking:
@@ -159,6 +168,8 @@ class Tracking:
             self.bill += bill
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name == "bill":  # a copy that is still empty
+            raise AttributeError(name)
         return getattr(self.bill, name)
 
     def __str__(self) -> str:

@@ -15,7 +15,7 @@ from ._plan import OnReject, PlainFunction
 from ._site import Site
 from ._strategy import check_strategy
 from ._types import Adapter, Draw, Strategy, T, Thinking, Usage, Verifier
-from ._wrapped import DEFERRED, AsyncScaled, P, Scaled, ScaledFunction, function_of
+from ._wrapped import DEFERRED, AsyncScaled, P, Scaled, ScaledFunction, function_of, is_async
 
 
 def scale(
@@ -59,6 +59,10 @@ def scale(
     if scope not in ("function", "model_calls"):
         raise ValueError(f'scope= must be "function" or "model_calls", got {scope!r}')
     check_strategy(strategy)
+    _check_name(name)
+    lacking = [each for each in _ASKED if adapter is not None and not hasattr(adapter, each)]
+    if lacking:
+        raise TypeError(f"adapter= must be a ttc.Adapter; {adapter!r} lacks {', '.join(lacking)}")
     site = Site(
         name or "scale()",
         strategy,
@@ -88,8 +92,19 @@ def verifiable(
         TypeError: as in `scale()`.
         ValueError: as in `scale()`.
     """
+    if cast("Any", verifier) is None:
+        raise TypeError("verifiable() takes a verifier, got None")
+    _check_name(name)
     site = Site(name or "verifiable()", None, verifier, accept=accept, verifier_timeout=verifier_timeout)
     return Decorator(site, named=name is not None, model_calls=False)
+
+
+_ASKED = ("can", "slots", "apply", "describe", "bound", "read")
+
+
+def _check_name(name: object) -> None:
+    if name is not None and (not isinstance(name, str) or not name):
+        raise TypeError(f"name= must be a text, or None for the function's own; got {name!r}")
 
 
 class Decorator:
@@ -108,12 +123,14 @@ class Decorator:
         """
         if isinstance(fn, (staticmethod, classmethod)):
             # Above @staticmethod or @classmethod: wrap what is inside, and keep the binding.
-            inside: Any = cast("Any", fn)
-            bound: ScaledFunction[P, T] = type(inside)(self(inside.__func__))
-            return bound
+            inside: Any = self(cast("Any", fn).__func__)
+            bound: Any = _ClassMethod(inside) if isinstance(fn, classmethod) else staticmethod(inside)
+            return cast("ScaledFunction[P, T]", bound)
         target = function_of(fn)
-        asynchronous = inspect.iscoroutinefunction(target)
+        asynchronous = is_async(fn)
         signature = inspect.signature(fn)
+        if not isinstance(self._site.adapter, PlainFunction):
+            _by_name(target, signature)
         site = replace(
             self._site,
             name=self._site.name if self._named else f"{target.__module__}:{target.__qualname__}",
@@ -124,6 +141,23 @@ class Decorator:
         kind: Any = AsyncScaled if asynchronous else Scaled
         scaled: ScaledFunction[P, T] = kind(fn, site, signature, model_calls=self._model_calls)
         return scaled
+
+
+class _ClassMethod(classmethod):  # type: ignore[type-arg]
+    """Binds what it wraps, `run` included; since Python 3.13 `classmethod` makes a plain method of anything."""
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        inside: Any = cast("Any", self).__func__
+        return inside.__get__(owner or type(instance), owner)
+
+
+def _by_name(target: Any, signature: inspect.Signature) -> None:
+    """Raise unless an adapter can give the function all of its arguments by name."""
+    for parameter in signature.parameters.values():
+        if parameter.kind in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.VAR_POSITIONAL):
+            raise TypeError(
+                f"scale(adapter=) calls {target.__qualname__} by keywords, but {parameter} is positional only"
+            )
 
 
 def _names(signature: inspect.Signature) -> frozenset[str] | None:
@@ -142,8 +176,10 @@ def on_win(callback: Callable[[], Any]) -> None:
         callback: takes nothing.
 
     Raises:
-        TypeError: an async callback outside any decorated function.
+        TypeError: it cannot be called, or is async outside any decorated function.
     """
+    if not callable(callback):
+        raise TypeError(f"on_win() takes a function of nothing, got {callback!r}")
     tab = TAB.get()
     if tab is not None:
         tab.callbacks.append(callback)

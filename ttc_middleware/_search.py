@@ -36,7 +36,12 @@ def gather(
 
     Returns:
         The samples in launch order; fewer than `draws` when broken off or when the budget or the time ran out.
+
+    Raises:
+        ValueError: `at_once` is below 1.
     """
+    if at_once is not None and at_once < 1:
+        raise ValueError(f"gather(at_once=) must be a whole number from 1, or None; got {at_once!r}")
     first = len(draws) if at_once is None else at_once
     waiting = list(draws[first:])
     under_way = len(draws) - len(waiting)

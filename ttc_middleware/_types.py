@@ -283,7 +283,7 @@ class Sample(Generic[T]):
     """Launch order, from 0: ties go to the lowest."""
     draw: Draw
     call: Call
-    """The call as it was sent, the draw's changes applied."""
+    """The call as the caller made it; what this sample asked beside it is in `draw`."""
     output: T
     """What the caller would get; None in a failed sample."""
     text: str | None = None
@@ -371,7 +371,8 @@ class Result(Generic[T]):
 
 
 def _short(text: str, width: int = 80) -> str:
-    line = " ".join(text.split())
+    # What a model wrote may drive a terminal, or be no text at all.
+    line = "".join(each if each.isprintable() else "?" for each in " ".join(text.split()))
     return line if len(line) <= width else line[: width - 1] + "…"
 
 

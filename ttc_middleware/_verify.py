@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from ._errors import VerifierFailed
 from ._inspect import label, parameters, takes_sample
-from ._types import Sample, Verdict
+from ._types import Sample, Usage, Verdict
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
@@ -52,6 +52,7 @@ def prepare(verifier: Any, known: frozenset[str] | None) -> Check:
     if callable(check) and isinstance(verifier, type):
         raise TypeError(f"the verifier {verifier.__name__} is a class: write {verifier.__name__}(…)")
     if callable(check):
+        _takes_arguments(verifier, check)
         _known_names(label(verifier), cast("frozenset[str]", getattr(verifier, "parameters", frozenset[str]())), known)
         return Check(
             name=label(verifier),
@@ -63,6 +64,12 @@ def prepare(verifier: Any, known: frozenset[str] | None) -> Check:
     if not callable(verifier):
         raise TypeError(f"a verifier must be a function of the output or have a check() method, got {verifier!r}")
     return _from_function(verifier, known)
+
+
+def _takes_arguments(verifier: object, check: Callable[..., Any]) -> None:
+    asked = parameters(check)
+    if asked and not any(each.name == "arguments" or each.kind is inspect.Parameter.VAR_KEYWORD for each in asked):
+        raise TypeError(f"{label(verifier)}.check must be check(output, *, arguments)")
 
 
 def _subject(sample: Sample[Any]) -> Any:
@@ -83,9 +90,15 @@ def _from_function(verifier: Callable[..., Any], known: frozenset[str] | None) -
     _known_names(label(verifier), required, known)
     names = frozenset(each.name for each in named)
     whole = takes_sample(verifier)
+    # Where it takes everything, not what it has already: the output, and its own object.
+    taken = {asked[0].name} if asked[0].kind is not inspect.Parameter.POSITIONAL_ONLY else set[str]()
+    if inspect.ismethod(verifier):
+        taken |= {each.name for each in parameters(verifier.__func__)[:1]}
 
     def ask(sample: Sample[Any], arguments: Mapping[str, Any]) -> Any:
-        given = {name: value for name, value in arguments.items() if everything or name in names}
+        given = {
+            name: value for name, value in arguments.items() if name in names or (everything and name not in taken)
+        }
         return verifier(sample if whole else sample.output, **given)
 
     return Check(name=label(verifier), ask=ask, waits=_is_async(verifier))
@@ -113,6 +126,7 @@ def verdict_of(raw: Any, accept: float) -> Verdict:
         VerifierFailed: it is no bool, no score from 0 to 1 and no verdict.
     """
     if isinstance(raw, Verdict):
+        _whole(raw)
         if not raw.failed:
             _in_range(raw.score)
         if raw.failed or raw.accepted is None:
@@ -128,6 +142,15 @@ def verdict_of(raw: Any, accept: float) -> Verdict:
     raise VerifierFailed(f"a verifier must return a bool, a score from 0 to 1 or a Verdict; got {raw!r:.200}")
 
 
-def _in_range(score: float) -> None:
-    if not (math.isfinite(score) and 0 <= score <= 1):
+def _whole(verdict: Verdict) -> None:
+    kinds: dict[str, tuple[type, ...]] = {"accepted": (bool,), "feedback": (str,), "usage": (Usage,)}
+    for name, kind in kinds.items():
+        value = getattr(verdict, name)
+        if value is not None and not isinstance(value, kind):
+            raise VerifierFailed(f"a Verdict's {name} must be a {kind[0].__name__} or None, got {value!r:.200}")
+
+
+def _in_range(score: Any) -> None:
+    number = isinstance(score, (int, float)) or hasattr(score, "__float__")
+    if not number or not (math.isfinite(score) and 0 <= score <= 1):
         raise VerifierFailed(f"a verifier's score must be from 0 to 1, got {score!r}")

@@ -46,15 +46,30 @@ def function_of(fn: Any) -> Any:
     if isinstance(fn, type):
         raise TypeError(f"scale() wraps functions and methods, not classes: decorate a method of {fn.__name__}")
     if not callable(fn):
-        raise TypeError(f"scale() wraps functions and methods, got {fn!r}")
+        raise TypeError(f"scale() wraps functions and methods, got {fn!r}; is it @ttc.verifiable(verifier), called?")
+    outermost = _itself(fn)
+    if inspect.isasyncgenfunction(outermost) or inspect.isgeneratorfunction(outermost):
+        name = outermost.__qualname__
+        raise TypeError(f"{name} is a generator: scale the client that it calls instead, with wrap()")
     target = inspect.unwrap(fn)
     while isinstance(target, functools.partial):
         target = inspect.unwrap(target.func)
-    if not inspect.isroutine(target):
-        target = inspect.unwrap(type(target).__call__)
-    if inspect.isasyncgenfunction(target) or inspect.isgeneratorfunction(target):
-        raise TypeError(f"{target.__qualname__} is a generator: scale the client that it calls instead, with wrap()")
-    return target
+    return target if inspect.isroutine(target) else inspect.unwrap(type(target).__call__)
+
+
+def _itself(fn: Any) -> Any:
+    """The function that a call enters first, behind partials and objects; other decorators are functions too."""
+    while isinstance(fn, functools.partial):
+        fn = fn.func
+    return fn if inspect.isroutine(fn) else type(fn).__call__
+
+
+def is_async(fn: Any) -> bool:
+    """Whether a call gives something to await, as far as one can tell beforehand.
+
+    A function that some decorator has made async is; so is one behind a decorator that passes its coroutine on.
+    """
+    return any(inspect.iscoroutinefunction(each) for each in (fn, _itself(fn), function_of(fn)))
 
 
 class ScaledFunction(Generic[P, T_co]):
@@ -120,7 +135,8 @@ class ScaledFunction(Generic[P, T_co]):
         self._signature = signature
         self._model_calls = model_calls
         self._bound: tuple[Any, ...] = ()
-        target = function_of(fn)
+        itself = _itself(fn)
+        target = itself if inspect.iscoroutinefunction(itself) else function_of(fn)
         # With these, inspect takes the wrapper for a function, and tells by the code whether it is a coroutine's.
         for attribute in ("__code__", "__defaults__", "__kwdefaults__"):
             setattr(self, attribute, getattr(target, attribute, None))
@@ -141,6 +157,15 @@ class ScaledFunction(Generic[P, T_co]):
         # By name, as functions are; a bound one by its owner and name.
         return (getattr, (self._bound[0], self.__name__)) if self._bound else self.__qualname__
 
+    def __eq__(self, other: object) -> bool:
+        """Bound to the same object, it is the same method."""
+        if not isinstance(other, ScaledFunction) or other._fn is not self._fn or other._site is not self._site:
+            return False
+        return [id(each) for each in self._bound] == [id(each) for each in other._bound]
+
+    def __hash__(self) -> int:
+        return hash((id(self._fn), *(id(each) for each in self._bound)))
+
     @property
     def __signature__(self) -> inspect.Signature:
         parameters = list(self._signature.parameters.values())[len(self._bound) :]
@@ -151,6 +176,7 @@ class ScaledFunction(Generic[P, T_co]):
         bound.__dict__.update(self.__dict__)
         bound._bound = (instance,)
         bound.__self__ = instance  # type: ignore[attr-defined]
+        bound.__func__ = self  # type: ignore[attr-defined]
         return bound
 
     def _call(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
@@ -194,7 +220,7 @@ class ScaledFunction(Generic[P, T_co]):
 class Scaled(ScaledFunction[..., Any]):
     """What a function becomes that blocks."""
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Call it; returns what the winning draw returned."""
         given = (*self._bound, *args)
         if disabled() or TAB.get() is not None:
@@ -206,7 +232,7 @@ class Scaled(ScaledFunction[..., Any]):
             return self._passed(given, kwargs)
         return self._searched(plan, given, kwargs).output
 
-    def run(self, *args: Any, **kwargs: Any) -> Any:
+    def run(self, /, *args: Any, **kwargs: Any) -> Any:
         """Call it, and give the whole story: output, verdict, bill, samples."""
         given = (*self._bound, *args)
         if disabled():
@@ -263,13 +289,13 @@ class AsyncScaled(ScaledFunction[..., Any]):
         if mark is not None:
             mark(self)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
         """Call it; gives what the winning draw gave."""
         return self._awaited((*self._bound, *args), kwargs)
 
     async def _awaited(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         if disabled() or TAB.get() is not None:
-            return await self._fn(*args, **kwargs)
+            return await self._coroutine(args, kwargs)
         if self._model_calls:
             return (await self._once(args, kwargs)).output
         plan = self._site.plan()
@@ -277,11 +303,11 @@ class AsyncScaled(ScaledFunction[..., Any]):
             return await self._passed(args, kwargs)
         return (await self._searched(plan, args, kwargs)).output
 
-    async def run(self, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]  # one of its two kinds
+    async def run(self, /, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]  # one of its two kinds
         """Call it, and give the whole story: output, verdict, bill, samples."""
         given = (*self._bound, *args)
         if disabled():
-            return self._story(await self._fn(*given, **kwargs), _UNSEEN, time.monotonic())
+            return self._story(await self._coroutine(given, kwargs), _UNSEEN, time.monotonic())
         if self._model_calls:
             return await self._once(given, kwargs)
         return await self._searched(self._plan(), given, kwargs)
@@ -289,18 +315,24 @@ class AsyncScaled(ScaledFunction[..., Any]):
     async def _searched(self, plan: Plan, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Result[Any]:
         call = self._call(args, kwargs)
         if plan.plain:
-            return await search(plan, call, lambda _: self._fn(*args, **kwargs))
+            return await search(plan, call, lambda _: self._coroutine(args, kwargs))
 
         def send(given: Call, _: object) -> Any:
-            return self._fn(**given.arguments)
+            return self._coroutine((), given.arguments)
 
         return await search(plan, call, lambda given: model_call(plan.adapter, given, send))
+
+    def _coroutine(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        output = self._fn(*args, **kwargs)
+        if not inspect.isawaitable(output):
+            raise TypeError(f"{self._site.name} is asynchronous, but what decorates it returned {output!r:.80}")
+        return output
 
     async def _passed(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         callbacks: list[Callable[[], Any]] = []
         token = DEFERRED.set(callbacks)
         try:
-            output = await self._fn(*args, **kwargs)
+            output = await self._coroutine(args, kwargs)
         finally:
             DEFERRED.reset(token)
         for callback in callbacks:

@@ -190,8 +190,8 @@ def prompt_bound(parts: Sequence[Any]) -> int:
 
 def decoded(output: Any) -> Any:
     """The JSON of a raw response; anything else as it is."""
-    raw = getattr(output, "http_response", None)
-    if raw is None:
+    raw = getattr(output, "http_response", output)
+    if not hasattr(raw, "status_code"):
         return output
     try:
         return json.loads(raw.content)

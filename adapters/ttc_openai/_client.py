@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from contextlib import nullcontext
 from dataclasses import replace
-from functools import lru_cache
-from typing import Any
+from functools import cached_property, lru_cache
+from typing import Any, cast
 
 from ttc_middleware import Call, Single, policy
 from ttc_middleware.seam import (
@@ -113,9 +114,9 @@ def passing_sync(request: Request) -> Any:
 
 def wrapped(client: Any, site: Site, *, asynchronous: bool) -> Any:
     """A copy of a client whose requests are scaled, and whose own copies are too."""
-    copied: Any = client.copy()
+    copied = _twin(client)
     original: Any = copied.request
-    copy: Any = copied.copy
+    recopied: Any = copied.copy
 
     async def request(cast_to: Any, options: Any, *, stream: bool = False, stream_cls: Any = None) -> Any:
         made = Request(copied, original, cast_to, options, stream, stream_cls)
@@ -136,11 +137,22 @@ def wrapped(client: Any, site: Site, *, asynchronous: bool) -> Any:
             return scale_call_sync(here, made.call, lambda call, leaf: send_sync(adapter, made, call, leaf))
 
     def again(*args: Any, **kwargs: Any) -> Any:
-        return wrapped(copy(*args, **kwargs), site, asynchronous=asynchronous)
+        return wrapped(recopied(*args, **kwargs), site, asynchronous=asynchronous)
 
     copied.request = request if asynchronous else request_sync
     copied.copy = copied.with_options = again
     return copied
+
+
+def _twin(client: Any) -> Any:
+    """A copy that keeps whatever a subclass has added, over the same connections."""
+    twin: Any = copy.copy(client)
+    kept = cast("dict[str, Any]", vars(twin))
+    kind = cast("type[Any]", type(twin))
+    for name in list(kept):
+        if isinstance(getattr(kind, name, None), cached_property):
+            del kept[name]  # `chat` and its like would go on calling the original
+    return twin
 
 
 def _once() -> Any:

@@ -31,6 +31,9 @@ def wrap(
 ) -> C:
     """Give a client test-time compute: a copy of the same type, whose calls are scaled; the given one stays as it is.
 
+    The copy uses the given one's connections: closing one closes both. A stream of `with_streaming_response` is read
+    with `parse()`, since the lines of a sample that has been judged are gone.
+
     Args:
         client: `OpenAI`, `AsyncOpenAI`, or a subclass such as `AsyncAzureOpenAI`.
         strategy: how to search; None leaves it to a `ttc.policy()`.
@@ -41,7 +44,8 @@ def wrap(
         on_reject: "best" or "raise", where nothing is accepted.
         thinking: how much the model may think; tokens become the nearest effort.
         name: what spans and policies call it.
-        slots: requests that the server works on at once; None: any number.
+        slots: draws of one call that are sent at once; None: any number. What all calls of a process send at once is
+            limited by `ttc.configure(concurrency=)`.
         verifier_timeout: seconds after which a verification counts as failed.
 
     Raises:

@@ -244,7 +244,7 @@ def test_a_stream_that_dies_while_accounts_are_locked_waits_its_turn(provider):
     with blocking_client(provider) as client, ttc.policy(budget=BUDGET), ttc.tracking() as bill:
         stream = client.chat.completions.create(**CHAT, stream=True)
         next(stream)
-        with _budget._LOCK:  # a garbage collection can strike anywhere
+        with _budget._lock:  # a garbage collection can strike anywhere
             del stream
             gc.collect()
         all_settled()
