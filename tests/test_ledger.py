@@ -239,6 +239,27 @@ def test_reservations_from_many_threads_never_overshoot():
     assert (ledger.reserved["tokens"], ledger.spent["tokens"], len(peak)) == (0, 0, 3_200)
 
 
+def test_who_cannot_wait_is_cut_to_what_is_free_or_refused():
+    ledger = Ledger({"tokens": 1_000})
+    ledger.reserve(tokens(700), lambda: None)
+    cut = ledger.reserve(Ask({}, 900, {"tokens": 1}, floor=256, patient=False), lambda: None)
+    assert (cut.granted, ledger.reserved["tokens"]) == (300, 1_000)
+    with pytest.raises(ttc.BudgetExceeded, match="leaves no room"):
+        ledger.reserve(Ask({}, 900, {"tokens": 1}, floor=256, patient=False), lambda: None)
+
+
+def test_nobody_waits_for_a_hold_that_is_parked():
+    ledger, woken = Ledger({"tokens": 1_000}), []
+    held = ledger.reserve(tokens(700), lambda: None)
+    ticket = ledger.reserve(tokens(500), lambda: woken.append(1))
+    assert isinstance(ticket, Ticket)
+    held.park()
+    assert (woken, type(ticket.outcome)) == ([1], ttc.BudgetExceeded)
+    assert ledger.reserve(Ask({}, 500, {"tokens": 1}, floor=256), lambda: None).granted == 300
+    held.settle({"tokens": 100})
+    assert (ledger.reserved["tokens"], ledger.parked["tokens"], ledger.spent["tokens"]) == (300, 0, 100)
+
+
 # What `Budget` accepts.
 
 
@@ -316,6 +337,7 @@ class Accounts(RuleBasedStateMachine):
         wish=st.integers(0, 70),
         rates=st.fixed_dictionaries({"tokens": st.integers(0, 1), "usd": st.integers(0, 7)}),
         floor=st.integers(0, 20),
+        patient=st.sampled_from([True, True, False]),
     )
 
     @rule(target=tickets, where=st.integers(0, 4), ask=asks)
@@ -331,20 +353,22 @@ class Accounts(RuleBasedStateMachine):
             assert refusal.resource in RESOURCES  # noqa: PT017  # refused or not, the machine goes on
             return multiple()
         if isinstance(outcome, Ticket):
+            assert ask.patient, "made somebody wait who cannot"
             ticket.append(outcome)
             self.waiting.append(outcome)
             return outcome
-        assert not ahead, "overtook who waits at the same ledger"
+        assert not (ahead and ask.patient), "overtook who waits at the same ledger"
         self.grant(outcome, ask)
         return multiple()
 
     def hoped(self, ledger, ask):
-        """Units that would fit if every open hold came back unspent; -1 where not even what is fixed does."""
+        """Units that would fit if every hold that one may wait for came back unspent; -1: not even what is fixed."""
         units = [ask.wish]
         for node in ledger.path():
             for resource, limit in node.limits.items():
                 rate, fixed = ask.rates[resource], ask.fixed[resource]
-                left = limit - self.spent(node, resource) - fixed
+                stays = self.held(node, resource, parked=True if ask.patient else None)
+                left = limit - self.spent(node, resource) - stays - fixed
                 if rate or fixed:
                     units.append(-1 if left < 0 else left // rate if rate else ask.wish)
         return min(units)
@@ -376,6 +400,11 @@ class Accounts(RuleBasedStateMachine):
         hold.settle(None if share is None else actual)
         hold.settle(actual)  # a second time does nothing
 
+    @rule(which=st.integers(0, 30))
+    def park(self, which):
+        if self.granted:
+            self.granted[which % len(self.granted)].park()
+
     @rule(ticket=consumes(tickets))
     def withdraw(self, ticket):
         if ticket in self.waiting:
@@ -396,14 +425,17 @@ class Accounts(RuleBasedStateMachine):
     def spent(self, node, resource):
         return sum(cost[resource] for ledger, cost in self.log if any(each is node for each in ledger.path()))
 
+    def held(self, node, resource, *, parked=None):
+        """What open holds weigh on a ledger: all of them, or only those that are parked."""
+        below = [hold for hold in self.granted if any(each is node for each in hold.ledger.path())]
+        return sum(hold.amounts[resource] for hold in below if parked is None or hold.parked is parked)
+
     @invariant()
     def nothing_is_overspent_and_everything_adds_up(self):
         for node in self.ledgers:
             for resource, limit in node.limits.items():
-                held = sum(
-                    hold.amounts[resource] for hold in self.granted if any(each is node for each in hold.ledger.path())
-                )
-                assert node.reserved[resource] == held
+                assert node.reserved[resource] == self.held(node, resource)
+                assert node.parked[resource] == self.held(node, resource, parked=True)
                 assert node.spent[resource] == self.spent(node, resource)
                 assert node.overrun[resource] >= 0
                 assert node.spent[resource] + node.reserved[resource] <= limit + node.overrun[resource]
@@ -417,7 +449,9 @@ class Accounts(RuleBasedStateMachine):
         for node in self.ledgers:
             for ticket in node.waiting_for_money[:1]:
                 assert any(
-                    node.reserved[name] for name in node.limits if ticket.ask.rates[name] or ticket.ask.fixed[name]
+                    node.reserved[name] > node.parked[name]
+                    for name in node.limits
+                    if ticket.ask.rates[name] or ticket.ask.fixed[name]
                 )
 
     def teardown(self):
@@ -448,9 +482,12 @@ def test_it_holds_in_long_random_schedules_too(seed):
                 wish=chance.randint(0, 70),
                 rates={"tokens": chance.randint(0, 1), "usd": chance.randint(0, 7)},
                 floor=chance.randint(0, 20),
+                patient=chance.random() < 0.7,
             )
             outcome = state.reserve(where=chance.randrange(5), ask=ask)
             tickets += [outcome] if isinstance(outcome, Ticket) else []
+        elif kind < 0.6:
+            state.park(which=chance.randrange(30))
         elif kind < 0.85:
             state.settle(which=chance.randrange(30), share=chance.choice([0.0, 0.3, 0.7, 1.0, None, 1.5]))
         elif kind < 0.95 and tickets:

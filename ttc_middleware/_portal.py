@@ -13,7 +13,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -38,32 +38,51 @@ def run(work: Callable[[], Awaitable[R]], name: str) -> R:
             f"{name} is synchronous and was called inside a running event loop, which stands still until it returns:"
             " make it async, or call it with anyio.to_thread.run_sync()",
         )
-    ended = threading.Event()
-    raised: list[BaseException] = []
+    job, portal = _Job(work, waits=not blocks), _running()
+    try:
+        output: R = portal.start_task_soon(job.run).result()
+    except BaseException:
+        # Ctrl-C here, wherever it struck, and not an error there: cancel, and let everything be released.
+        if not job.ended.is_set():
+            portal.start_task_soon(job.cancel)
+            job.ended.wait(30)
+        raise
+    if job.raised is not None:
+        raise job.raised
+    return output
 
-    async def job() -> Any:
-        if blocks:
-            SCOPE.set(replace(SCOPE.get(), waits=False))
+
+class _Job(Generic[R]):
+    """Work on the loop, and how to stop it from another thread."""
+
+    def __init__(self, work: Callable[[], Awaitable[R]], *, waits: bool) -> None:
+        self.ended = threading.Event()
+        self.raised: BaseException | None = None
+        """What is no `Exception`, like `SystemExit`: it is for the caller, and would end the loop."""
+        self._work = work
+        self._waits = waits
+        self._scope: anyio.CancelScope | None = None
+        self._cancelled = False
+
+    async def run(self) -> Any:
         try:
-            return await work()
+            if not self._waits:
+                SCOPE.set(replace(SCOPE.get(), waits=False))
+            with anyio.CancelScope() as self._scope:
+                return None if self._cancelled else await self._work()
         except (Exception, anyio.get_cancelled_exc_class()):
             raise
-        except BaseException as error:  # noqa: BLE001  # SystemExit and the like are the caller's, and would end the loop
-            raised.append(error)
+        except BaseException as error:  # noqa: BLE001  # raised in run()
+            self.raised = error
         finally:
-            ended.set()
+            self.ended.set()
 
-    future = _running().start_task_soon(job)
-    try:
-        output: R = future.result()
-    except BaseException:
-        if not future.done():  # Ctrl-C here, not an error there: cancel, and let everything be released
-            future.cancel()
-            ended.wait(5)
-        raise
-    if raised:
-        raise raised.pop()
-    return output
+    async def cancel(self) -> None:
+        self._cancelled = True
+        if self._scope is None:  # interrupted before it was even sent here
+            self.ended.set()
+        else:
+            self._scope.cancel()
 
 
 async def in_thread(work: Callable[..., R], *args: Any) -> R:
