@@ -59,6 +59,7 @@ async def test_a_judge_that_blocks_the_loop_does_not_wait_for_what_only_the_loop
                 return text_of(await client.chat.completions.create(**CHAT))
 
             result = await ask.run()
+        judge.close()
         assert result.accepted
         assert result.bill.total.tokens == server.settled().tokens <= 50_000
 
@@ -265,7 +266,7 @@ def test_an_error_page_costs_its_prompt_and_not_the_budget():
             verifier=bool_of,
             budget=ttc.Budget(tokens=50_000),
         )
-        with ttc.tracking() as bill:
+        with ttc.tracking() as bill, client:
             assert text_of(client.chat.completions.create(**CHAT)) == "good"
     assert (bill.status, bill.gaps) == ("lower bound", {"server error": 1})
 
@@ -285,14 +286,15 @@ async def test_what_a_strategy_asks_a_model_is_routing_and_is_not_scaled():
 
         async with async_client(server) as client:
 
-            @ttc.scale(ttc.SelfConsistency(3, by=in_short))
+            @ttc.scale(ttc.SelfConsistency(2, by=in_short))
             async def ask() -> str:
                 return text_of(await client.chat.completions.create(**CHAT))
 
             with ttc.tracking() as tracked:
                 bill = (await ask.run()).bill
+        judge.close()
         billed = server.settled()
-        assert bill.routing.calls == billed.requests - 3 > 0
+        assert bill.routing.calls == billed.requests - 2 > 0
         assert (bill.status, bill.total.calls, bill.total.tokens) == ("exact", billed.requests, billed.tokens)
         assert tracked.total == bill.total
 
@@ -410,10 +412,15 @@ def test_a_wrapped_client_keeps_what_its_class_has_added():
             super().__init__(**options)
             self.tenant = tenant
 
-    with Provider(lambda body, number: Reply(text="good" if number else "bad")) as server:
-        with blocking_client(server, lambda **options: Mine("acme", **options)) as mine:
-            assert text_of(mine.chat.completions.create(**CHAT)) == "bad"
-            scaled = ttc_openai.wrap(mine, ttc.BestOfN(2, stop="all"), verifier=lambda reply: text_of(reply) == "good")
-            assert (scaled.tenant, type(scaled)) == ("acme", Mine)
-            assert text_of(scaled.chat.completions.create(**CHAT)) == "good"
-            assert scaled.chat is not mine.chat
+    def acme(**options):
+        return Mine("acme", **options)
+
+    with (
+        Provider(lambda body, number: Reply(text="good" if number else "bad")) as server,
+        blocking_client(server, acme) as mine,
+    ):
+        assert text_of(mine.chat.completions.create(**CHAT)) == "bad"
+        scaled = ttc_openai.wrap(mine, ttc.BestOfN(2, stop="all"), verifier=lambda reply: text_of(reply) == "good")
+        assert (scaled.tenant, type(scaled)) == ("acme", Mine)
+        assert text_of(scaled.chat.completions.create(**CHAT)) == "good"
+        assert scaled.chat is not mine.chat

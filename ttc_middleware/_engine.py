@@ -141,6 +141,8 @@ class _Run(Generic[T]):
                 self.error = error
             if self.desk.active:
                 group.cancel_scope.cancel()
+        # A client that blocks was told to give up at the deadline, and may have done so before our own clock struck.
+        self.late |= self._nothing and self.deadline is not None and time.monotonic() >= self.deadline
 
     async def _drive(self, group: TaskGroup) -> None:
         steps = begin(self.plan.strategy, self.desk.call)
@@ -303,10 +305,15 @@ class _Run(Generic[T]):
             seconds=time.monotonic() - self.started,
         )
 
+    @property
+    def _nothing(self) -> bool:
+        """There is no answer, not even a wrong one."""
+        return self.winner is None or self.winner.status == "failed"
+
     def _problem(self, result: Result[T]) -> Exception | None:
         """Why there is nothing to return; None if there is something."""
         winner, name = self.winner, self.plan.name
-        if winner is None and self.late and self.deadline is not None:
+        if self._nothing and self.late and self.deadline is not None:
             over = time.monotonic() - self.deadline
             return BudgetExceeded("seconds", round(self.scope.seconds, 3), round(self.scope.seconds + over, 3))
         if winner is None:

@@ -93,10 +93,10 @@ def test_a_seed_repeats_a_sample(server, client):
 
 
 def test_a_stop_sequence_ends_the_answer(server, client):
-    reply = ask(client, server.model, "Count to five: 1, 2,", max_tokens=40, stop=[","], extra_body=ENDLESS)
+    reply = ask(client, server.model, "Count to five: 1, 2,", max_tokens=40, stop=[" "], extra_body=ENDLESS)
 
     assert reply.choices[0].finish_reason == "stop"
-    assert "," not in reply.choices[0].message.content
+    assert " " not in reply.choices[0].message.content
 
 
 def test_a_prompt_beyond_the_context_is_refused_with_the_sizes(server, client):
