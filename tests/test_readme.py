@@ -12,6 +12,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import litellm
 import openai
 import pytest
 from langchain.agents import create_agent
@@ -20,7 +21,9 @@ from litellm_calls import close_clients, its_warnings
 from openai_clients import async_client, exact
 from provider import Provider, Reply, fresh
 
+import ttc_langchain
 import ttc_middleware as ttc
+import ttc_openai
 from ttc_middleware.testing import play
 
 if sys.version_info >= (3, 11):
@@ -102,28 +105,6 @@ async def test_the_other_blocks_run_as_they_are(block):
     await run(block, ttc=ttc)
 
 
-@pytest.mark.asyncio
-@its_warnings[0]
-@its_warnings[1]
-@its_warnings[2]
-async def test_block_decorate(serve):
-    provider = serve(code)
-    try:
-        names = await run(MARKED["decorate"], Task=Task, MODEL="openai/mock", task=TASK)
-        billed = provider.settled()
-    finally:
-        await close_clients()
-
-    assert names["code"] == RIGHT
-    result = names["result"]
-    assert result.accepted
-    assert result.output == RIGHT
-    assert result.stop_reason == "accepted"
-    assert {sample.output for sample in result.samples} <= {RIGHT, WRONG}
-    assert result.bill.total.calls < billed.requests
-    assert {body["max_tokens"] for body in provider.bodies} == {1000}
-
-
 @dataclasses.dataclass
 class Invoice:
     id: str
@@ -131,8 +112,89 @@ class Invoice:
     total: int
 
 
+STORY = {"Invoice": Invoice, "mail": "Invoice A7: 2 and 3."}
+
+
+def story(ask=None):
+    """The block, with a body for the function that the reader has."""
+    source, body = MARKED["story"][2], "async def extract(text: str) -> Invoice: ..."
+    assert source.count(body) == 1
+    if ask is not None:  # without a model, only the first part
+        source = source.split("def adds_up")[0]
+    return re.match(r"()(.*)", source.replace(body, body.replace("...", "return await ask(text)")), re.DOTALL)
+
+
+def anything(body, number):
+    """Code, an answer, or a tool call and what comes after it: whatever is asked for."""
+    if body["messages"][-1]["role"] == "tool":
+        return Reply(text="done")
+    if body.get("tools"):
+        return Reply(text=None, tool_calls=[("order", '{"cups": 3}' if number % 4 == 0 else '{"cups": 2}')])
+    return Reply(text="The answer is 4", reasoning=2) if "2 + 2" in str(body["messages"]) else code(body, number)
+
+
 @pytest.mark.asyncio
-async def test_block_policy(serve):
+@its_warnings[0]
+@its_warnings[1]
+@its_warnings[2]
+async def test_block_journeys(serve, capsys):
+    provider, ran = serve(anything), []
+
+    def order(cups: int) -> str:
+        """Order tea."""
+        ran.append(cups)
+        return f"{cups} ordered"
+
+    given = {
+        "ttc": ttc,
+        "openai": openai,
+        "litellm": litellm,
+        "create_agent": create_agent,
+        "ttc_openai": ttc_openai,
+        "ttc_langchain": ttc_langchain,
+        "Task": Task,
+        "MODEL": "openai/mock",
+        "task": TASK,
+        "model": ChatOpenAI(model="mock"),
+        "tools": [order],
+    }
+    try:
+        names = await run(MARKED["journeys"], **given)
+
+        # The function.
+        assert names["code"] == RIGHT
+        assert {body["max_tokens"] for body in provider.bodies} == {1000}
+        printed, shown = bill_in(capsys.readouterr().out), bill_in(MARKED["journeys"][2])
+        for total, calls, shares, times in (printed, shown):
+            assert sum(shares.values()) == total
+            assert list(shares) == ["visible", "reasoning", "discarded"]
+            assert calls >= times > 1
+        assert printed[1] == names["bill"].total.calls <= 16
+
+        # The client.
+        assert type(names["client"]) is openai.AsyncOpenAI
+        question = {"model": "mock", "max_tokens": 20, "messages": [{"role": "user", "content": "2 + 2?"}]}
+        async with names["client"] as client:
+            reply = await client.chat.completions.create(**question)
+        assert reply.choices[0].message.content == "The answer is 4"
+
+        # The agent.
+        state = await names["agent"].ainvoke({"messages": [("user", "Two cups, please.")]})
+        assert ran == [2]
+        assert state["messages"][-1].text == "done"
+
+        # The story, of the same function.
+        result = (await run(story({}), **names, **STORY))["result"]
+    finally:
+        await close_clients()
+    assert result.accepted
+    assert result.output == RIGHT
+    assert result.stop_reason == "accepted"
+    assert f"{result.bill}" in capsys.readouterr().out
+
+
+@pytest.mark.asyncio
+async def test_block_story(serve):
     four = threading.Barrier(4)
 
     def script(body, number):
@@ -150,87 +212,19 @@ async def test_block_policy(serve):
         *lines, total = map(int, re.findall(r"\d+", reply.choices[0].message.content))
         return Invoice("A7", lines, total)
 
-    # The function's body is the reader's.
-    source = MARKED["policy"][2]
-    body = "async def extract(text: str) -> Invoice: ..."
-    assert source.count(body) == 1
-    block = re.match(r"()(.*)", source.replace(body, body.replace("...", "return await ask(text)")), re.DOTALL)
-    names = await run(block, ttc=ttc, Invoice=Invoice, mail="Invoice A7: 2 and 3.", ask=ask)
+    @ttc.scale(ttc.Single())
+    async def write_code(task):
+        ttc.record_usage(ttc.Usage(1, 1, 1))
+        return RIGHT
+
+    names = await run(story(), ttc=ttc, write_code=write_code, task=TASK, ask=ask, **STORY)
+    assert names["result"].output == RIGHT
 
     assert names["invoice"] == Invoice("A7", [2, 3], 5)
     assert provider.settled().requests == 4
     plain = await names["extract"]("Invoice A7: 2 and 3.")  # outside the block: free, and unverified
     assert plain.total == 6
     assert provider.settled().requests == 5
-
-
-@pytest.mark.asyncio
-async def test_block_wrap(serve):
-    eight = threading.Barrier(8)
-
-    def script(body, number):
-        eight.wait(30)  # none is cancelled before it was sent
-        return Reply(text="The answer is 4", reasoning=2)
-
-    provider = serve(script)
-    client = (await run(MARKED["wrap"], ttc=ttc, openai=openai))["client"]
-
-    assert type(client) is openai.AsyncOpenAI
-    question = {"model": "mock", "max_tokens": 20, "messages": [{"role": "user", "content": "2 + 2?"}]}
-    with ttc.tracking() as bill:
-        async with client:
-            reply = await client.chat.completions.create(**question)
-    assert reply.choices[0].message.content == "The answer is 4"
-    assert bill.total.calls == provider.settled().requests == 8
-
-
-@pytest.mark.asyncio
-async def test_block_langchain(serve):
-    ran, eight = [], threading.Barrier(8)
-
-    def order(cups: int) -> str:
-        """Order tea."""
-        ran.append(cups)
-        return f"{cups} ordered"
-
-    def script(body, number):
-        eight.wait(30)  # none is cancelled before it was sent
-        if body["messages"][-1]["role"] == "tool":
-            return Reply(text="done")
-        return Reply(text=None, tool_calls=[("order", '{"cups": 3}' if number < 2 else '{"cups": 2}')])
-
-    provider = serve(script)
-    names = await run(
-        MARKED["langchain"], ttc=ttc, create_agent=create_agent, model=ChatOpenAI(model="mock"), tools=[order]
-    )
-    state = await names["agent"].ainvoke({"messages": [("user", "Two cups, please.")]})
-
-    assert ran == [2]
-    assert state["messages"][-1].text == "done"
-    assert provider.settled().requests == 16
-
-
-@pytest.mark.asyncio
-async def test_block_tracking(serve, capsys):
-    provider = serve(code)
-
-    @ttc.scale(ttc.BestOfN(8, stop="all"), verifier=lambda text: text == RIGHT)
-    async def write_code(task):
-        async with async_client(provider) as client:
-            reply = await client.chat.completions.create(model="mock", max_tokens=99, messages=task.messages)
-        return reply.choices[0].message.content
-
-    names = await run(MARKED["tracking"], ttc=ttc, write_code=write_code, task=TASK)
-
-    exact(names["bill"], provider)
-    printed = bill_in(capsys.readouterr().out)
-    shown = bill_in(MARKED["tracking"][2])
-    for total, calls, shares, times in (printed, shown):
-        assert sum(shares.values()) == total
-        assert list(shares) == ["visible", "reasoning", "discarded"]
-        assert calls >= times > 1
-    assert printed[0] == provider.settled().tokens
-    assert printed[1] == 8
 
 
 def bill_in(text):
@@ -316,19 +310,18 @@ def test_a_link_leads_somewhere(target):
 
 def test_the_commands_that_it_shows_exist():
     tasks = re.findall(r"\buv run poe ([\w-]+)", README)
-    extras = [*re.findall(r"--extra ([\w-]+)", README), *re.findall(r"\[(\w+)\](?!\()", shell())]
+    extras = [
+        *re.findall(r"--extra ([\w-]+)", README),
+        *re.findall(r"`(?:pip install .ttc-middleware)?\[(\w+)\]\"?`", README),
+    ]
     commands = re.findall(r"\buv run --extra local ttc (\w+)", README)
 
     assert {"test", "check"} <= set(tasks)
     assert set(tasks) <= set(PROJECT["tool"]["poe"]["tasks"])
-    assert {"local", "litellm"} <= set(extras)
+    assert {"local", "litellm", "openai", "langchain"} <= set(extras)
     assert set(extras) <= set(PROJECT["project"]["optional-dependencies"])
     assert set(commands) == {"demo"}
     assert PROJECT["project"]["scripts"]["ttc"] == "ttc_cli:main"
-
-
-def shell():
-    return "\n".join(re.findall(r"```bash\n(.*?)```", README, re.DOTALL))
 
 
 def test_the_options_that_it_mentions_exist(capsys):
@@ -357,7 +350,7 @@ def test_it_shows_what_the_demo_printed():
     for phrase in (
         f"{single} of {tasks} functions pass with one sample, {scaled} of {tasks} with up to",
         f": {visible + hidden:,} tokens, ",
-        f"{hidden:,} of them nobody reads.",
+        f"{hidden:,} of them nobody reads: ",
         "all on this machine.",
         "ttc try module:function",
     ):

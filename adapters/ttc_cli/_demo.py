@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,8 +102,8 @@ def run(given: argparse.Namespace) -> int:
         with console.status("starting the model"):
             server = stack.enter_context(ttc_local.serve(given.model, parallel=8))
         console.print(
-            f"[bold]{escape(server.model)}[/] writes {len(tasks)} functions: one sample each, and up to {given.n} where"
-            f" that one fails, {most} tokens at most a sample. Unit tests judge them, in a sandbox ({isolated.name})."
+            f"[bold]{escape(server.model)}[/] writes {len(tasks)} functions, up to {given.n} samples of each;"
+            f" unit tests judge them, in a sandbox ({isolated.name})."
         )
         board = Board(console, len(tasks))
         rows = _solved(tasks, server, board, n=given.n, most=most, sandbox=choice)
@@ -207,12 +208,11 @@ def _summary(rows: Sequence[Row], bill: ttc.Bill, seconds: float, model: str) ->
 
 
 def _table(rows: Sequence[Row], n: int) -> Any:
-    from rich.box import SIMPLE_HEAD  # noqa: PLC0415  # an extra
     from rich.markup import escape  # noqa: PLC0415  # an extra
     from rich.table import Table  # noqa: PLC0415  # an extra
 
     bills = [_bill(row) for row in rows]
-    table = Table(show_footer=True, box=SIMPLE_HEAD, collapse_padding=True)  # 80 columns are enough
+    table = Table(show_footer=True, box=None, pad_edge=False, footer_style="bold")  # 80 columns are enough
     table.add_column("function", "total", no_wrap=True)
     table.add_column("one sample", f"{sum(row.single for row in rows)} of {len(rows)}", no_wrap=True)
     table.add_column(f"best of {n}", f"{sum(row.scaled for row in rows)} of {len(rows)}", no_wrap=True)
@@ -244,22 +244,21 @@ def _report(rows: Sequence[Row], given: argparse.Namespace, console: Console, se
         sys.stdout.write(json.dumps({"rows": [row.to_dict() for row in rows], **summary}, indent=2) + "\n")
         return
     console.print(_table(rows, given.n))
-    times = "" if bill.multiplier is None else f", {bill.multiplier:.1f} times what one sample each would have taken"
+    times = "" if bill.multiplier is None else f", {bill.multiplier:.1f} times those of one sample each"
     console.print(
         f"{summary['accepted_by_one_sample']} of {len(rows)} functions pass with one sample,"
         f" [bold]{summary['accepted_by_search']} of {len(rows)}[/] with up to {given.n}:"
         f" {bill.total.tokens:,} tokens{times}.{_missing(bill)}"
     )
     console.print(
-        f"{bill.hidden.tokens:,} of them nobody reads. From {PRICED_MODEL}, at ${PRICE.input} and ${PRICE.output} for a"
-        f" million tokens in and out, they would have cost ${summary['hidden_usd_at_that_price']}."
+        f"{bill.hidden.tokens:,} of them nobody reads: from {PRICED_MODEL}, at ${PRICE.input} and ${PRICE.output} a"
+        f" million tokens in and out, they would cost ${Decimal(summary['hidden_usd_at_that_price']):.4f}."
     )
     console.print(
-        f"{bill.total.output_tokens:,} tokens generated in {seconds:.0f} s"
-        f" ({summary['tokens_per_second']:.0f} a second), all on this machine."
+        f"{bill.total.output_tokens:,} tokens were generated in {seconds:.0f} s,"
+        f" {summary['tokens_per_second']:.0f} a second, all on this machine."
     )
-    console.print("\nNext, a function of yours, single and scaled, side by side:", style="bold")
-    console.print("  ttc try module:function --args '…' --n 8", highlight=False)
+    console.print("Next, a function of yours, side by side: [bold]ttc try module:function --args '…' --n 8[/]")
 
 
 def _missing(bill: ttc.Bill) -> str:

@@ -131,7 +131,7 @@ def test_the_demo_shows_a_table_that_adds_up_and_a_tree_of_spans(tasks):
     ]  # fmt: skip
     text = " ".join(stdout.split())
     assert "SmolLM2-135M-Instruct writes 2 functions" in text
-    assert "and up to 2 where that one fails" in text
+    assert "up to 2 samples of each" in text
     rows = [figures(line, name) for name in ("capitalize_words", "sum [/] [red]", "total") for line in lines]
     first, second, total = filter(None, rows)
     assert [sum(pair) for pair in zip(first, second, strict=True)] == total
