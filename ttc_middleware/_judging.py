@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import threading
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -77,12 +78,32 @@ class Judge:
         return said
 
     async def _asked_in_thread(self, sample: Sample[Any], arguments: Mapping[str, Any]) -> Any:
-        said = await _portal.in_thread(self._check.ask, sample, arguments)
-        return await said if inspect.isawaitable(said) else said
+        said: list[Any] = []
+        left = threading.Event()
+
+        def ask() -> None:
+            said.append(self._check.ask(sample, arguments))
+            if left.is_set():
+                _closed(said[0])
+
+        try:
+            await _portal.in_thread(ask)
+        except anyio.get_cancelled_exc_class():
+            left.set()
+            for each in said:
+                _closed(each)
+            raise
+        return await said[0] if inspect.isawaitable(said[0]) else said[0]
 
     def _broke(self, error: Exception) -> Verdict:
         said = f"{type(error).__name__}: {classify(error).text:.500}"
         return Verdict(0.0, feedback=f"verifier {self.name} failed: {said}", accepted=False, failed=True)
+
+
+def _closed(said: Any) -> None:
+    """A coroutine that nobody will await any more would complain when it is thrown away."""
+    if inspect.iscoroutine(said):
+        said.close()
 
 
 def from_inside(cancelled: BaseException) -> Exception:

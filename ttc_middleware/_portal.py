@@ -40,7 +40,10 @@ def run(work: Callable[[], Awaitable[R]], name: str) -> R:
         )
     job, portal = _Job(work, waits=not blocks), _running()
     try:
-        output: R = portal.start_task_soon(job.run).result()
+        future = portal.start_task_soon(job.run)
+        while not (job.ended.wait(1) or future.done()):
+            pass  # Ctrl-C can strike just before a wait, which would then sit it out to its end
+        output: R = future.result()
     except BaseException:
         # Ctrl-C here, wherever it struck, and not an error there: cancel, and let everything be released.
         if not job.ended.is_set():

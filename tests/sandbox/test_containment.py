@@ -322,7 +322,9 @@ async def test_nothing_is_left_for_the_next_candidate(run):
 async def test_scratch_folders_are_removed(run, monkeypatch, tmp_path):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     tmp_path.chmod(0o755)
-    for parent in list(tmp_path.parents)[:2]:
+    for parent in tmp_path.parents:  # pytest's own are closed to the user that the code runs as
+        if parent == Path("/tmp"):
+            break
         parent.chmod(0o755)
     with pytest.raises(GuestFailed):
         await run("import os\ndef f():\n open('x', 'w').write('x')\n os._exit(1)")
