@@ -85,6 +85,7 @@ class _Run(Generic[T]):
         self.deadline = self.scope.deadline
         self.among = Among()
         self.told = 0
+        self.here: DrawTask | None = None
         self.late = False
         self.winner: Sample[Any] | None = None
         self.error: BaseException | None = None
@@ -151,6 +152,7 @@ class _Run(Generic[T]):
             step = self._told(steps, None)
             while True:
                 self._start(step, group)
+                await self._done_here()
                 sample = await self._next()
                 if sample is None:
                     asked_on += 1
@@ -190,8 +192,16 @@ class _Run(Generic[T]):
                     draws.append(item)
                 else:
                     desk.refusal = _no_more_samples(desk.ledger)
-        for draw, count in self._grouped(draws):
-            self._launch(draw, count, group)
+        groups = self._grouped(draws)
+        # One request and nothing to watch meanwhile: it is made right here. Handing it to a task of its own would let
+        # everybody else's responses arrive first, and their connections lie idle, before this caller goes on.
+        here = len(groups) == 1 and not desk.active and self.deadline is None and not self.plan.plain
+        for draw, count in groups:
+            task = self._launch(draw, count)
+            if here:
+                self.here = task
+            else:
+                group.start_soon(task.run)
 
     def _goes_on(self) -> bool:
         """Whether further draws may start."""
@@ -199,6 +209,16 @@ class _Run(Generic[T]):
         if desk.refusal is None and desk.ledger is not None:
             desk.refusal = desk.ledger.exhausted()
         return desk.refusal is None and not self.late
+
+    async def _done_here(self) -> None:
+        """Run the draw that has no task of its own, if there is one."""
+        task, self.here = self.here, None
+        if task is not None:
+            token = TAB.set(TAB.get())
+            try:
+                await task.run()
+            finally:
+                TAB.reset(token)
 
     def _grouped(self, draws: list[Draw]) -> list[tuple[Draw, int]]:
         """Equal unseeded draws of one step together, where the strategy waits for all and the endpoint has `n`."""
@@ -223,7 +243,7 @@ class _Run(Generic[T]):
             draw = replace(draw, thinking=self.plan.thinking)
         return diversified(draw, index, request)
 
-    def _launch(self, draw: Draw, count: int, group: TaskGroup) -> None:
+    def _launch(self, draw: Draw, count: int) -> DrawTask:
         desk, first = self.desk, len(self.desk.by_index)
         heard = len(self.scope.trackers)
         tab = Tab(draw, index=first, whole=True, parent=desk.outer_tab, among=self.among, trackers=heard)
@@ -232,7 +252,7 @@ class _Run(Generic[T]):
         self.desk.by_index.update(dict.fromkeys(range(first, first + count), task))
         desk.active += 1
         self.among.count += 1
-        group.start_soon(task.run)
+        return task
 
     async def _next(self) -> Sample[Any] | None:
         """The next sample to finish; None once no more will come."""
