@@ -1,6 +1,6 @@
 """What a draw costs without any HTTP: CPU and memory of the engine alone, in a process of its own.
 
-    python benchmarks/engine.py --draws 1000 --runs 5 [--model-call] [--sdk] [--hold]      prints JSON
+    python benchmarks/engine.py --draws 1000 --runs 5 [--model-call] [--sdk] [--hold] [--no-gc]      prints JSON
 
 A draw is an async function that reports its usage, judged by a function; with `--model-call` it makes one model call
 through the seam instead, which nobody answers but a constant. `--sdk` records spans with a batch processor and counts
@@ -112,7 +112,10 @@ def main() -> None:
     parser.add_argument("--model-call", action="store_true")
     parser.add_argument("--sdk", action="store_true")
     parser.add_argument("--hold", action="store_true")
+    parser.add_argument("--no-gc", action="store_true", help="without the garbage collector")
     args = parser.parse_args()
+    if args.no_gc:
+        gc.disable()
     if args.sdk:
         provider = TracerProvider()
         provider.add_span_processor(BatchSpanProcessor(Dropped(), max_queue_size=2**17))

@@ -41,9 +41,9 @@ def queue(ledger, ask, wake=lambda: None):
 def test_a_hold_is_reserved_until_it_is_settled_for_what_it_really_cost():
     ledger = Ledger({"tokens": 100})
     held = hold(ledger, tokens(80))
-    assert (ledger.reserved["tokens"], ledger.spent["tokens"], ledger.room("tokens")) == (80, 0, 20)
+    assert (ledger.reserved["tokens"], ledger.spent["tokens"]) == (80, 0)
     held.settle({"tokens": 30})
-    assert (ledger.reserved["tokens"], ledger.spent["tokens"], ledger.room("tokens")) == (0, 30, 70)
+    assert (ledger.reserved["tokens"], ledger.spent["tokens"], ledger.unspent("tokens")) == (0, 30, 70)
 
 
 def test_a_hold_with_unknown_outcome_is_charged_whole():
@@ -202,7 +202,7 @@ def test_what_was_spent_without_a_hold_is_charged_afterwards():
     ledger = Ledger({"tokens": 100})
     held = hold(ledger, tokens(80))
     ledger.charge({"tokens": 50})
-    assert (ledger.spent["tokens"], ledger.overrun["tokens"], ledger.room("tokens")) == (50, 30, -30)
+    assert (ledger.spent["tokens"], ledger.overrun["tokens"], ledger.reserved["tokens"]) == (50, 30, 80)
     held.settle({"tokens": 10})
     with pytest.raises(ttc.BudgetExceeded):
         ledger.reserve(tokens(60), never)
@@ -211,7 +211,7 @@ def test_what_was_spent_without_a_hold_is_charged_afterwards():
 def test_an_account_without_limits_holds_everything():
     ledger = Ledger({})
     assert hold(ledger, tokens(10**12)).granted == 10**12
-    assert ledger.room("tokens") is None
+    assert ledger.unspent("tokens") is None
     assert not ledger.limited("tokens", "usd")
     assert Ledger({}, Ledger({"usd": 1})).limited("usd")
 

@@ -251,6 +251,13 @@ async def test_what_a_sampler_decides_by_is_there_when_the_span_starts(monkeypat
     }
 
 
+async def test_the_strategys_own_calls_are_routing_and_part_of_no_sample(traced):
+    model = Model(lambda body, number: "right")
+    await scaled(ttc.SelfConsistency(2, by=lambda output: model.sync("in short?")), model, verifier=None)()
+    roles = [(span.attributes["ttc.role"], span.attributes.get("ttc.sample.index")) for span in traced.named("chat")]
+    assert sorted(roles, key=str) == [("routing", None), ("routing", None), ("sample", 0), ("sample", 1)]
+
+
 async def test_a_verdict_is_an_attribute_and_an_event_without_words(traced):
     model = Model(lambda body, number: "bad")
 

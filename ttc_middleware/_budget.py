@@ -219,16 +219,6 @@ class Ledger:
         """Whether a limit on one of these resources holds here or above."""
         return any(resource in node.limits for node in self.path() for resource in resources)
 
-    def room(self, resource: Resource) -> int | None:
-        """What is left of a resource on the tightest ledger; None: no limit."""
-        with _lock:
-            left = [
-                node.limits[resource] - node.spent[resource] - node.reserved[resource]
-                for node in self.path()
-                if resource in node.limits
-            ]
-        return min(left) if left else None
-
     def unspent(self, resource: Resource) -> int | None:
         """What is left of a resource once all that is held comes back, on the tightest ledger; None: no limit."""
         with _lock:

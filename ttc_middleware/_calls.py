@@ -127,9 +127,9 @@ def _goes_on(tab: Tab | None, scope: Scope) -> None:
     """Raise if nothing more is to be sent here."""
     if tab is not None and tab.closed:
         raise Closed("the search that this draw belonged to has ended")
-    if scope.deadline is not None and time.monotonic() >= scope.deadline:
-        over = time.monotonic() - scope.deadline
-        raise BudgetExceeded("seconds", round(scope.seconds, 3), round(scope.seconds + over, 3))
+    over = scope.over()
+    if over is not None:
+        raise over
 
 
 _NOTHING = Draw()

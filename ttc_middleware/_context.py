@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import anyio.lowlevel
 
 from ._budget import Ledger
+from ._errors import BudgetExceeded
 from ._types import Bill, Draw, Fault, Usage
 
 if TYPE_CHECKING:
@@ -60,6 +61,11 @@ class Scope:
         if seconds is None or (self.deadline is not None and self.deadline <= ends):
             return self
         return replace(self, deadline=ends, seconds=seconds)
+
+    def over(self) -> BudgetExceeded | None:
+        """The error of a deadline that has passed; None: it has not, or there is none."""
+        late = -1.0 if self.deadline is None else time.monotonic() - self.deadline
+        return None if late < 0 else BudgetExceeded("seconds", round(self.seconds, 3), round(self.seconds + late, 3))
 
 
 SCOPE: ContextVar[Scope] = ContextVar("ttc_scope", default=Scope())  # noqa: B039  # frozen

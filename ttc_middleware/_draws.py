@@ -68,10 +68,9 @@ class Desk:
         if request is not None:
             NO_CHOICES.add((request.provider, request.server, request.model))
 
-    @property
-    def sources(self) -> frozenset[str]:
+    def sources(self, routing: Tab) -> frozenset[str]:
         """Who says what the model calls cost: the provider, a price table here, or both."""
-        tabs = [tab for task in self.tasks for tab in (task.tab, *task.verifications)]
+        tabs = [routing, *(tab for task in self.tasks for tab in (task.tab, *task.verifications))]
         return frozenset(entry.priced for tab in tabs for entry in tab.entries if entry.priced is not None)
 
     def release(self) -> None:

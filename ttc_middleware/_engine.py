@@ -85,7 +85,6 @@ class _Run(Generic[T]):
         self.deadline = self.scope.deadline
         self.among = Among()
         self.told = 0
-        self.here: DrawTask | None = None
         self.late = False
         self.winner: Sample[Any] | None = None
         self.error: BaseException | None = None
@@ -112,7 +111,7 @@ class _Run(Generic[T]):
             except Exception as error:  # noqa: BLE001  # raised below, with the result attached
                 self.error = error
             finally:
-                seconds, sources = time.monotonic() - self.started, desk.sources
+                seconds, sources = time.monotonic() - self.started, desk.sources(self.routing)
                 _telemetry.end_search(
                     span, result, bill, requested=len(desk.by_index), seconds=seconds, sources=sources
                 )
@@ -143,7 +142,7 @@ class _Run(Generic[T]):
             if self.desk.active:
                 group.cancel_scope.cancel()
         # A client that blocks was told to give up at the deadline, and may have done so before our own clock struck.
-        self.late |= self._nothing and self.deadline is not None and time.monotonic() >= self.deadline
+        self.late |= self._nothing and self.scope.over() is not None
 
     async def _drive(self, group: TaskGroup) -> None:
         steps = begin(self.plan.strategy, self.desk.call)
@@ -151,8 +150,7 @@ class _Run(Generic[T]):
         try:
             step = self._told(steps, None)
             while True:
-                self._start(step, group)
-                await self._done_here()
+                await self._start(step, group)
                 sample = await self._next()
                 if sample is None:
                     asked_on += 1
@@ -176,7 +174,7 @@ class _Run(Generic[T]):
             return winner  # type: ignore[no-any-return]
         raise TypeError(f"{self.plan.strategy!r} must return one of the samples it was sent, got {winner!r:.200}")
 
-    def _start(self, step: Sequence[Draw | Cancel], group: TaskGroup) -> None:
+    async def _start(self, step: Sequence[Draw | Cancel], group: TaskGroup) -> None:
         if not step:
             return
         desk = self.desk
@@ -198,10 +196,14 @@ class _Run(Generic[T]):
         here = len(groups) == 1 and not desk.active and self.deadline is None and not self.plan.plain
         for draw, count in groups:
             task = self._launch(draw, count)
-            if here:
-                self.here = task
-            else:
+            if not here:
                 group.start_soon(task.run)
+                continue
+            token = TAB.set(TAB.get())  # the draw sets its own
+            try:
+                await task.run()
+            finally:
+                TAB.reset(token)
 
     def _goes_on(self) -> bool:
         """Whether further draws may start."""
@@ -209,16 +211,6 @@ class _Run(Generic[T]):
         if desk.refusal is None and desk.ledger is not None:
             desk.refusal = desk.ledger.exhausted()
         return desk.refusal is None and not self.late
-
-    async def _done_here(self) -> None:
-        """Run the draw that has no task of its own, if there is one."""
-        task, self.here = self.here, None
-        if task is not None:
-            token = TAB.set(TAB.get())
-            try:
-                await task.run()
-            finally:
-                TAB.reset(token)
 
     def _grouped(self, draws: list[Draw]) -> list[tuple[Draw, int]]:
         """Equal unseeded draws of one step together, where the strategy waits for all and the endpoint has `n`."""
@@ -311,7 +303,9 @@ class _Run(Generic[T]):
         winner = self.winner
         samples = tuple(sorted(self.desk.finished, key=lambda sample: sample.index))
         accepted = winner is not None and winner.accepted
-        reason: StopReason = "accepted" if accepted else "budget" if self.desk.refusal is not None else "decided"
+        refused = self.desk.refusal
+        out: StopReason = "deadline" if refused is not None and refused.resource == "seconds" else "budget"
+        reason: StopReason = "accepted" if accepted else "decided" if refused is None else out
         output: Any = None if winner is None else winner.output
         return Result(
             output=output,
@@ -333,9 +327,9 @@ class _Run(Generic[T]):
     def _problem(self, result: Result[T]) -> Exception | None:
         """Why there is nothing to return; None if there is something."""
         winner, name = self.winner, self.plan.name
-        if self._nothing and self.late and self.deadline is not None:
-            over = time.monotonic() - self.deadline
-            return BudgetExceeded("seconds", round(self.scope.seconds, 3), round(self.scope.seconds + over, 3))
+        over = self.scope.over()
+        if self._nothing and self.late and over is not None:
+            return over
         if winner is None:
             return self.desk.refusal or RuntimeError(f"{self.plan.strategy!r} returned no sample")
         if winner.error is not None:

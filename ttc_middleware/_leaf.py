@@ -157,7 +157,8 @@ class Leaf:
         self._hold = hold
         if self.tab is not None:
             self.tab.pending.add(self)
-        role, index = ("sample", None) if self.tab is None else (self.tab.role, self.tab.index)
+        role = "sample" if self.tab is None else self.tab.role
+        index = None if self.tab is None or role == "routing" else self.tab.index
         self._span = _telemetry.call_span(self.request, attempt, role, index, self._scope.tags)
         self._started = time.perf_counter()
 

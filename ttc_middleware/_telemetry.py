@@ -214,7 +214,7 @@ def call_span(request: Request, attempt: int, role: str, index: int | None, tags
     Args:
         request: what is asked.
         attempt: from 0.
-        role: "sample" or "verifier".
+        role: "sample", "verifier" or "routing".
         index: the sample that the call is part of; None outside of any.
         tags: as everywhere.
     """

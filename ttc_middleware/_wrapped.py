@@ -234,9 +234,9 @@ class Scaled(ScaledFunction[..., Any]):
 
     def run(self, /, *args: Any, **kwargs: Any) -> Any:
         """Call it, and give the whole story: output, verdict, bill, samples."""
-        given = (*self._bound, *args)
+        given, started = (*self._bound, *args), time.monotonic()
         if disabled():
-            return self._story(self._fn(*given, **kwargs), _UNSEEN, time.monotonic())
+            return self._story(self._fn(*given, **kwargs), _UNSEEN, started)
         if self._model_calls:
             return self._once(given, kwargs)
         return self._searched(self._plan(), given, kwargs)
@@ -305,9 +305,9 @@ class AsyncScaled(ScaledFunction[..., Any]):
 
     async def run(self, /, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]  # one of its two kinds
         """Call it, and give the whole story: output, verdict, bill, samples."""
-        given = (*self._bound, *args)
+        given, started = (*self._bound, *args), time.monotonic()
         if disabled():
-            return self._story(await self._coroutine(given, kwargs), _UNSEEN, time.monotonic())
+            return self._story(await self._coroutine(given, kwargs), _UNSEEN, started)
         if self._model_calls:
             return await self._once(given, kwargs)
         return await self._searched(self._plan(), given, kwargs)

@@ -165,7 +165,7 @@ def test_a_play_that_nothing_limits_ends_all_the_same(monkeypatch):
 
 def _forgets_that_the_budget_ends():
     sample = yield [ttc.Draw()]
-    assert sample.accepted in (True, False)
+    sample.accepted  # noqa: B018  # None, where the budget has ended, has no such thing
     return sample
 
 
