@@ -124,6 +124,12 @@ class Leaf:
         spent = Usage(output_tokens=seen, seconds=seconds) if failure.billed else nothing
         self._end(None, None, None, seconds, Entry(spent, answered=False, fault=failure.fault, gap=gap), failure)
 
+    def unsent(self) -> None:
+        """Nothing left the process, so nothing is owed: the adapter was cancelled while it waited to send."""
+        seconds = time.perf_counter() - self._started
+        entry = Entry(Usage.zero(), answered=False, fault="cancelled")
+        self._end(None, None, None, seconds, entry, Failure("cancelled", billed=False, retry=False))
+
     def reserve(
         self, ledger: Ledger, adapter: Adapter, call: Call, ring: Callable[[], object], *, patient: bool
     ) -> Hold | Ticket:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Any, cast
 
 from ttc_middleware import Call, Capability, Draw, Reading, Request, ToolCall
@@ -64,14 +65,15 @@ class Chat:
         """One completion for each choice, as a request of its own would have brought it."""
         choices = list(get(output, "choices") or [])
         weights = [1 + len(str(get(choice, "message", "content") or "")) for choice in choices]
+        usages = _shares(get(output, "usage"), weights)
         return [
             output.model_copy(
                 update={
-                    "choices": [choice.model_copy(update={"index": 0})],
-                    "usage": _share(output.usage, weights, place),
+                    "choices": [choice.model_copy(update={"index": 0}) if choice.index else choice],
+                    "usage": usage,
                 }
             )
-            for place, choice in enumerate(choices)
+            for choice, usage in zip(choices, usages, strict=True)
         ]
 
     def describe(self, call: Call, /) -> Request:
@@ -140,23 +142,28 @@ class Chat:
         return "max_completion_tokens" if new else "max_tokens"
 
 
-def _share(usage: Any, weights: Sequence[int], place: int) -> Any:
-    """One choice's part of a usage: the whole prompt, and the output by length."""
+def _shares(usage: Any, weights: Sequence[int]) -> list[Any]:
+    """Each choice's part of a usage: the whole prompt, and the output by length."""
     if usage is None:
-        return None
-    whole, upto = sum(weights), sum(weights[: place + 1])
-
-    def part(amount: Any) -> int:
-        amount = amount or 0
-        return int(amount * upto // whole - amount * (upto - weights[place]) // whole)
-
+        return [None] * len(weights)
     prompt, output = get(usage, "prompt_tokens") or 0, get(usage, "completion_tokens") or 0
-    beside = (get(usage, "total_tokens") or 0) - prompt - output  # reasoning, where the output does not include it
+    beside = max(0, (get(usage, "total_tokens") or 0) - prompt - output)  # reasoning that the output does not include
     details = get(usage, "completion_tokens_details")
-    if get(details, "reasoning_tokens") is not None:
-        details = details.model_copy(update={"reasoning_tokens": part(details.reasoning_tokens)})
-    shares = {"completion_tokens": part(output), "total_tokens": prompt + part(output) + part(max(0, beside))}
-    return usage.model_copy(update={**shares, "completion_tokens_details": details})
+    reasoning = get(details, "reasoning_tokens")
+    shares: list[Any] = []
+    for own, more, thought in zip(*(_parts(amount, weights) for amount in (output, beside, reasoning)), strict=True):
+        if reasoning is not None:
+            details = details.model_copy(update={"reasoning_tokens": thought})
+        told = {"completion_tokens": own, "total_tokens": prompt + own + more, "completion_tokens_details": details}
+        shares.append(usage.model_copy(update=told))
+    return shares
+
+
+def _parts(amount: Any, weights: Sequence[int]) -> list[int]:
+    """A count split by weight; the parts add up to it."""
+    amount, total = int(amount or 0), sum(weights)
+    ends = [amount * upto // total for upto in accumulate(weights)]
+    return [end - start for start, end in zip([0, *ends], ends, strict=False)]
 
 
 def effort(thinking: int | str | None) -> str | None:

@@ -25,12 +25,18 @@ from ttc_middleware.seam import (
 from ._meter import Adapter, Meter
 from ._request import Attempt, Request
 from ._streams import AsyncMetered, AsyncReplayed, Metered, Raw, Replayed
+from ._turns import my_turn
 
 
 async def send(adapter: Adapter, request: Request, call: Call, leaf: Leaf) -> Any:
     """Send, and see to what comes back."""
     while True:
         attempt = Attempt(request, adapter, call, leaf, blocking=False)
+        try:
+            await my_turn()
+        except BaseException:
+            leaf.unsent()
+            raise
         try:
             response = await attempt.send()
             break
