@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -25,9 +24,10 @@ from ttc_middleware.sandbox._slots import slot
 
 from ._cases import CANDIDATE, Case, Example, Lines, Made, Wrong, called, parse, why
 from ._code import extract_code
+from ._feedback import bounded
+from ._given import Given
 
 _LONGEST = 1 << 20
-_FEEDBACK = 400
 _BIG_CALL = 16 << 20
 
 
@@ -70,7 +70,7 @@ class UnitTests:
     limits: Limits = field(default=Limits(), kw_only=True)
     tolerance: float = field(default=0.0, kw_only=True)
     extract: Callable[[Any], str] = field(default=extract_code, kw_only=True, repr=False)
-    _cases: Sequence[Example | Lines] = field(default=(), init=False, repr=False)
+    _given: Given[list[Example | Lines]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         valid(self.sandbox)
@@ -78,18 +78,12 @@ class UnitTests:
             raise ValueError(f"tolerance is at least 0 and below 1, not {self.tolerance!r}")
         if self.entry is not None and not all(part.isidentifier() for part in self.entry.split(".")):
             raise ValueError(f"entry is a function's name or Class.method, not {self.entry!r}")
-        if not callable(self.tests):
-            object.__setattr__(self, "_cases", parse(self.tests, self.entry))
-        elif inspect.iscoroutinefunction(self.tests):
-            raise TypeError("tests is a plain function of the call's arguments, not an async one")
-        elif any(each.kind is each.POSITIONAL_ONLY for each in self._asked()):
-            raise TypeError("tests gets the call's arguments by name: no parameter of it may be positional-only")
+        object.__setattr__(self, "_given", Given.of("tests", self.tests, lambda tests: parse(tests, self.entry)))
 
     @property
     def parameters(self) -> frozenset[str]:
         """The arguments of the call that `tests` cannot do without."""
-        named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-        return frozenset(each.name for each in self._asked() if each.kind in named and each.default is each.empty)
+        return self._given.parameters
 
     async def check(self, output: Any, *, arguments: Mapping[str, Any] | None = None) -> Verdict:
         """Run the tests on the code in an output.
@@ -104,24 +98,15 @@ class UnitTests:
             TypeError: the output is no text, or a test's arguments are no plain data.
             ValueError: the tests are empty or broken.
         """
-        cases = self._cases or parse(self._tests(arguments or {}), self.entry)
+        cases = self._given.value(arguments)
         source = self.extract(output)
         if len(source) > _LONGEST:
             return Verdict(0.0, f"the code is {len(source):,} characters long, where {_LONGEST:,} are allowed")
         async with slot():
             sandbox = await select(self.sandbox)
             passed, failure = await _Run(cases, sandbox, self.limits, self.tolerance).judge(source, self.entry)
-        feedback = None if failure is None else _bounded(f"{passed} of {len(cases)} tests passed. {failure}")
+        feedback = None if failure is None else bounded(f"{passed} of {len(cases)} tests passed. {failure}")
         return Verdict(passed / len(cases), feedback, trust="weak" if sandbox.trust == "none" else "strong")
-
-    def _asked(self) -> list[inspect.Parameter]:
-        return list(inspect.signature(self.tests).parameters.values()) if callable(self.tests) else []
-
-    def _tests(self, arguments: Mapping[str, Any]) -> Sequence[Case]:
-        assert callable(self.tests)
-        everything = any(each.kind is each.VAR_KEYWORD for each in self._asked())
-        names = {each.name for each in self._asked()}
-        return self.tests(**{name: value for name, value in arguments.items() if everything or name in names})
 
 
 @dataclass(frozen=True)
@@ -215,8 +200,3 @@ def _last(functions: Any) -> str | None:
     names = [name for name in functions if isinstance(name, str) and name.isidentifier()]
     public = [name for name in names if name != "main" and not name.startswith(("_", "test"))]
     return next(reversed(public or names), None)
-
-
-def _bounded(text: str) -> str:
-    line = "".join(each if each.isprintable() else " " for each in text[: 2 * _FEEDBACK])
-    return line if len(line) <= _FEEDBACK else f"{line[: _FEEDBACK - 1]}…"
