@@ -115,7 +115,7 @@ async def test_the_environment_is_empty(run, monkeypatch):
     monkeypatch.setenv("SECRET_KEY", "sk-123")
     source = "import os\ndef f(): return sorted(os.environ), sorted(k.decode() for k in os.environb)"
     names, _ = (await run(source)).value
-    assert set(names) <= {"LC_CTYPE", "PWD", "MALLOC_ARENA_MAX"}  # what the interpreter and the launcher set themselves
+    assert set(names) <= {"LC_CTYPE", "PWD", "MALLOC_ARENA_MAX", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"}  # what the interpreter and the launcher set themselves
 
 
 async def test_no_descriptor_of_ours_is_inherited(run, outside):

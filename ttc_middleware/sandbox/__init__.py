@@ -22,6 +22,7 @@ from ttc_middleware._errors import SandboxUnavailable
 
 from ._base import Call, GuestFailed, Limits, Probe, Raised, Reply, Returned, Sandbox, Session, Unfit
 from ._bubblewrap import Bubblewrap, executables
+from ._fork_server import ForkServer
 from ._landlock import Landlock
 from ._unsafe import Unsafe
 
@@ -29,6 +30,7 @@ __all__ = [
     "Bubblewrap",
     "Call",
     "Choice",
+    "ForkServer",
     "GuestFailed",
     "Landlock",
     "Limits",
@@ -45,7 +47,7 @@ __all__ = [
     "valid",
 ]
 
-SandboxName: TypeAlias = Literal["auto", "bubblewrap", "landlock", "unsafe"]
+SandboxName: TypeAlias = Literal["auto", "bubblewrap", "fork-server", "landlock", "unsafe"]
 Choice: TypeAlias = Union[SandboxName, Sandbox]
 """A backend by name, or any object that keeps the `Sandbox` protocol."""
 
@@ -90,6 +92,9 @@ async def _try(name: SandboxName) -> Sandbox:
     if name in ("auto", "bubblewrap"):
         backends += [Bubblewrap(path) for path in executables()]
         failed += [] if backends else ["bubblewrap: no bwrap here"]
+    if name in ("auto", "fork-server"):
+        backends += [ForkServer(path) for path in executables()]
+        failed += [] if backends else ["fork-server: no bwrap here"]
     if name in ("auto", "landlock"):
         backends.append(Landlock())
     if name == "unsafe":

@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal, Protocol, TypeAlias, Union
 
+from ._packages import installed
+
 
 class GuestFailed(Exception):
     """Raised by a session when the code inside is at fault: it ended, hung, ran out of a limit or spoke nonsense.
@@ -22,7 +24,8 @@ class Limits:
     CPU is limited tightly and the clock loosely: a busy machine stretches the clock, not the CPU seconds.
 
     Raises:
-        ValueError: a limit is not a positive, finite number, `memory` is below 64 MiB, or `wall_s` is below `cpu_s`.
+        ValueError: a limit is not a positive, finite number, `memory` is below 64 MiB, `wall_s` is below `cpu_s`, or a
+            package is not installed.
     """
 
     wall_s: float = 10.0
@@ -37,9 +40,14 @@ class Limits:
     """Threads; new processes there are none."""
     result: int = 1 << 20
     """Bytes of one result as it crosses, about 8 for a number in a list."""
+    packages: tuple[str, ...] = ()
+    """Installed distributions that the code may import, with what they require: ("numpy",). Read-only."""
 
     def __post_init__(self) -> None:
-        for field in fields(self):
+        if not isinstance(self.packages, tuple) or not all(isinstance(each, str) for each in self.packages):
+            raise ValueError(f'packages is a tuple of names such as ("numpy",), not {self.packages!r}')
+        installed(self.packages)
+        for field in fields(self)[:-1]:
             value = getattr(self, field.name)
             whole = field.name != "wall_s"
             if type(value) not in ((int,) if whole else (int, float)) or not 0 < value < math.inf:

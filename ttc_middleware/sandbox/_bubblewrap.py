@@ -5,10 +5,12 @@ Nothing of the host is mounted but the interpreter with its libraries, read-only
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -16,9 +18,11 @@ from ttc_middleware._errors import SandboxFailed
 
 from . import _seccomp
 from ._base import Limits, Probe, Session
+from ._child import Spawned
+from ._packages import INSIDE, installed
 from ._probe import probe
 from ._process import Plan, start
-from ._python import command, hidden, libraries, limits_inside, spare_user
+from ._python import command, hidden, libraries, limits_inside, spare_user, worker
 
 
 def executables() -> list[str]:
@@ -63,22 +67,42 @@ class Bubblewrap:
                 "user": user,
                 "keep_reading": False,
                 "parent": 1,  # the guard, as seen from inside
+                "scratch": None,
                 "landlock": None,
                 **_seccomp.setup(),
             },
+            "packages": packages_inside(limits),
         }
-        launch = [self.executable, *_mounts(limits), *_namespaces(as_root=user is not None), "--", *command()]
-        return await start(Plan(launch, setup, limits))
+        launch = [*isolated(self.executable, limits), *command()]
+        return await start(Plan("bubblewrap", partial(Spawned, launch), setup, limits, worker()))
 
 
-def _namespaces(*, as_root: bool) -> list[str]:
+def isolated(executable: str, limits: Limits, *, forks: bool = False) -> list[str]:
+    """The command before the command that is to run inside.
+
+    Args:
+        executable: the path of `bwrap`.
+        limits: for the scratch folder's size, and the packages.
+        forks: what runs inside is ours, and will make a scratch folder for each of its forks.
+    """
+    return [executable, *_mounts(limits), *_namespaces(as_root=os.geteuid() == 0, forks=forks), "--"]
+
+
+def packages_inside(limits: Limits) -> list[str]:
+    """Where a program finds the packages that it may import."""
+    return [INSIDE] if limits.packages else []
+
+
+def _namespaces(*, as_root: bool, forks: bool) -> list[str]:
     # Root needs no user namespace to make the others, and becomes a real other user inside, whom limits bind;
     # in a user namespace it would stay root to the kernel, whom RLIMIT_NPROC does not bind.
     users = (
         ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
         if as_root
-        else ["--unshare-user", "--uid", "65534", "--gid", "65534", "--disable-userns"]
+        else ["--unshare-user", "--uid", "65534", "--gid", "65534", *([] if forks else ["--disable-userns"])]
     )
+    if forks:  # each of which mounts its own scratch folder before it gives this up
+        users = [*users, "--cap-add", "CAP_SYS_ADMIN"]
     return [
         "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--hostname", "sandbox",
         "--cap-drop", "ALL", *users, "--as-pid-1", "--die-with-parent",
@@ -100,6 +124,8 @@ def _mounts(limits: Limits) -> list[str]:
             options += ["--symlink", str(link.readlink()), str(link)]
     for name in hidden():
         options += ["--tmpfs", name, "--remount-ro", name]
+    for place in installed(limits.packages):
+        options += ["--ro-bind", str(place), f"{INSIDE}/{place.name}"]
     scratch = "/tmp"  # noqa: S108  # not the host's
     options += ["--perms", "1777", "--size", str(limits.tmp), "--tmpfs", scratch, "--chdir", scratch]
     return [*options, "--remount-ro", "/"]

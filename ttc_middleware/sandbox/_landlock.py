@@ -14,7 +14,7 @@ import platform
 import sys
 import tempfile
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Literal
 
@@ -22,12 +22,15 @@ from ttc_middleware._errors import SandboxFailed
 
 from . import _seccomp
 from ._base import Limits, Probe, Session
+from ._child import Spawned
+from ._packages import installed
 from ._probe import probe
 from ._process import Plan, start
-from ._python import command, hidden, libraries, limits_inside, public, spare_user
+from ._python import command, executable, hidden, libraries, limits_inside, public, spare_user, worker
 
 _NEEDED_ABI, _NET_ABI, _IOCTL_ABI, _SCOPE_ABI = 3, 4, 5, 6
 _WRITE_FILE, _READ_FILE, _READ_DIR, _REMOVE_FILE, _MAKE_REG, _TRUNCATE = 2, 4, 8, 32, 256, 16384
+_DEVICES = [("/dev/null", _READ_FILE | _WRITE_FILE), ("/dev/zero", _READ_FILE), ("/dev/urandom", _READ_FILE)]
 _FOLDER_OF_ITS_OWN = _WRITE_FILE | _READ_FILE | _READ_DIR | _REMOVE_FILE | _MAKE_REG | _TRUNCATE
 
 
@@ -65,11 +68,37 @@ class Landlock:
                 "user": user,
                 "keep_reading": user is not None and not public(),
                 "parent": os.getpid(),
-                "landlock": (_attributes(abi), [*_readable(), (folder, _FOLDER_OF_ITS_OWN)]),
+                "scratch": None,
+                "landlock": (_attributes(abi), [*_readable(), *_packages(limits), (folder, _FOLDER_OF_ITS_OWN)]),
                 **_seccomp.setup(),
             },
+            "packages": packages_outside(limits),
         }
-        return await start(Plan(command(), setup, limits, folder=folder, measured=True))
+        return await start(
+            Plan(executable(), partial(Spawned, command()), setup, limits, worker(), folder=folder, measured=True)
+        )
+
+
+def rules(*folders: str, scratch: str) -> tuple[bytes, list[tuple[str, int]]] | None:
+    """What a process in a mount namespace of its own may still do with files; None: this kernel has no Landlock."""
+    if (abi := _abi()) < _NEEDED_ABI:
+        return None
+    attributes = _attributes(abi)
+    everything = int.from_bytes(attributes[:8], "little")
+    reading = [(path, _READ_FILE | (_READ_DIR if Path(path).is_dir() else 0)) for path in libraries()]
+    more = [(folder, _READ_FILE | _READ_DIR) for folder in folders]
+    return attributes, [*_DEVICES, *reading, *more, (scratch, everything)]
+
+
+def packages_outside(limits: Limits) -> list[str]:
+    """Where a program finds the packages that it may import, in the host's own file system."""
+    return sorted({str(place.parent) for place in installed(limits.packages)})
+
+
+def _packages(limits: Limits) -> list[tuple[str, int]]:
+    """The names of all that is installed can be seen beside them, and nothing be read."""
+    named = [(str(place), _READ_FILE | (_READ_DIR if place.is_dir() else 0)) for place in installed(limits.packages)]
+    return [*named, *((folder, _READ_DIR) for folder in packages_outside(limits))]
 
 
 @lru_cache(maxsize=1)
@@ -93,8 +122,7 @@ def _attributes(abi: int) -> bytes:
 
 @lru_cache(maxsize=1)
 def _readable() -> list[tuple[str, int]]:
-    rules = [("/dev/null", _READ_FILE | _WRITE_FILE), ("/dev/zero", _READ_FILE), ("/dev/urandom", _READ_FILE)]
-    return [*rules, *(rule for path in libraries() for rule in _grant(Path(path)))]
+    return [*_DEVICES, *(rule for path in libraries() for rule in _grant(Path(path)))]
 
 
 def _grant(path: Path) -> list[tuple[str, int]]:

@@ -1,8 +1,4 @@
-"""A session in a child process: spawned, talked to over a socket, and killed, on asyncio and trio alike.
-
-The process is started by `subprocess` itself, in the loop's own thread (1 to 2 ms), and reaped by `wait4`: no child
-watcher is needed, the loop may run in any thread, and a parent-death signal does not fire when a helper thread ends.
-"""
+"""A session in a child process: started, talked to over a socket, and killed, on asyncio and trio alike."""
 
 from __future__ import annotations
 
@@ -11,8 +7,7 @@ import os
 import secrets
 import shutil
 import signal
-import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,28 +18,32 @@ from ttc_middleware._errors import SandboxFailed
 
 from ._base import Call, GuestFailed, Limits, Reply
 from ._channel import Channel, Hangup
-from ._python import worker
+from ._child import Child
 from ._wire import BadFrame, Relay, answer, pack, plain, reply
 
 _START_S = 20.0  # for an interpreter that starts in 0.03: only a machine in trouble takes longer
 _KILL_S = 1.0
 _LATE_S = 1.0  # more for an answer that had come when our own loop was late to look
+_TICK_S = 0.002
 _FILES = 1000
 _SPARE = 4096  # bytes of a frame beside its value
 _BIG = 1 << 16  # a frame of more bytes is decoded in a thread, so that the loop goes on
 _ENOUGH = 0.5  # the kernel counts CPU for its limit by ticks, which on a busy machine are off by many per cent
-# Each of glibc's heaps takes 64 MiB of address space, which RLIMIT_AS counts: a dozen threads would fill it.
-_ENVIRONMENT = {"MALLOC_ARENA_MAX": "1"}
 
 
 @dataclass(frozen=True)
 class Plan:
     """How to start a process that locks itself in."""
 
-    command: Sequence[str]
+    name: str
+    """What did not start, if it does not."""
+    launch: Callable[[int], Child]
+    """Starts it, with one end of a socket as its standard input."""
     setup: dict[str, Any]
     """What the worker is told."""
     limits: Limits
+    boot: bytes = b""
+    """What the child reads before it knows what to do with its setup."""
     folder: str | None = None
     """A scratch folder of ours, to be removed."""
     measured: bool = False
@@ -65,7 +64,7 @@ async def start(plan: Plan) -> Process:
     except BaseException as error:
         _remove(plan.folder)
         if isinstance(error, OSError):
-            raise SandboxFailed(f"{plan.command[0]} did not start: {error}") from error
+            raise SandboxFailed(f"{plan.name} did not start: {error}") from error
         raise
     try:
         await process.lock()
@@ -83,30 +82,17 @@ class Process:
         self._left = float(plan.limits.wall_s)
         self._worker: int | None = None  # a pidfd, once it has spoken
         self._wanted = 0.0  # seconds of CPU, for locking itself in
-        self._usage: float | None = None  # seconds of CPU, once it is dead
-        self._closed = False
+        self._closed = self._listening = False
         self._complaint = ""
         self._channel = Channel(self._measure if plan.measured else None)
-        self._errors, errors = os.pipe()
-        os.set_blocking(self._errors, False)
         try:
-            self._popen = subprocess.Popen(  # noqa: S603  # the command is ours
-                plan.command,
-                stdin=self._channel.theirs.fileno(),
-                stdout=subprocess.DEVNULL,
-                stderr=errors,
-                env=_ENVIRONMENT,
-                cwd="/",
-                start_new_session=True,
-            )
+            self._child = plan.launch(self._channel.theirs.fileno())
         except BaseException:
             self._channel.close()
-            os.close(self._errors)
             raise
         finally:
             self._channel.theirs.close()
-            os.close(errors)
-        self._pid = self._popen.pid
+        self._pid = self._child.pid
 
     async def lock(self) -> None:
         """Send the worker's code and its setup, and wait for its word that it has locked itself in.
@@ -117,7 +103,7 @@ class Process:
         try:
             with anyio.fail_after(_START_S):
                 limit = self._plan.limits.result
-                await self._channel.send(pack(worker()) + pack({**self._plan.setup, "result": limit}))
+                await self._channel.send(self._plan.boot + pack({**self._plan.setup, "result": limit}))
                 self._pid = await self._channel.peer() or self._pid
                 with contextlib.suppress(AttributeError, OSError):  # Linux 5.3 or later
                     self._worker = os.pidfd_open(self._pid)
@@ -175,7 +161,7 @@ class Process:
         allowed = self._plan.limits.wall_s
         wanted = _wanted_cpu(self._pid) - self._wanted
         await self.kill()
-        took = f"{allowed:g} s{'' if self._usage is None else f' and {self._usage:.1f} s of CPU'}"
+        took = f"{allowed:g} s{'' if self._child.cpu is None else f' and {self._child.cpu:.1f} s of CPU'}"
         if wanted < allowed / 2:
             raise GuestFailed(f"was still waiting for something after {took}")
         raise SandboxFailed(f"this machine is too busy: the code still wanted to run after {took}")
@@ -196,17 +182,13 @@ class Process:
 
     async def _ended(self) -> Exception:
         """Why the process hung up: it is dead already, or it closed its channel and lives."""
-        with anyio.move_on_after(_KILL_S / 2):
-            while not self._reap():  # noqa: ASYNC110  # no event tells: the loop may have no child watcher
-                await anyio.sleep(0.002)
-        by_itself = self._popen.returncode is not None
+        await self._until_ended(_KILL_S / 2)
+        code, cpu_s = self._child.code, self._plan.limits.cpu_s
         await self.kill()
-        cpu_s = self._plan.limits.cpu_s
-        if self._usage is not None and self._usage >= cpu_s * _ENOUGH:
+        if self._child.cpu is not None and self._child.cpu >= cpu_s * _ENOUGH:
             return GuestFailed(f"used up its {cpu_s} s of CPU")
-        if not by_itself:
+        if code is None:
             return GuestFailed("closed its channel")
-        code = self._popen.returncode
         if code == -signal.SIGKILL and self._plan.kill_means_us:
             return SandboxFailed("the sandbox was killed from outside")
         with contextlib.suppress(ValueError):
@@ -220,37 +202,41 @@ class Process:
         with anyio.move_on_after(_KILL_S, shield=True):
             # Gently first, so that a launcher lives to reap the worker: nobody else would, and its CPU time counts.
             # The worker dies by signal; one that has not spoken yet reads the end of its channel. Then all of them.
-            patience = anyio.current_time() + _KILL_S / 3
-            while not self._reap():
+            if not self._child.ended():
                 with contextlib.suppress(OSError):
-                    if anyio.current_time() > patience:
-                        os.killpg(self._popen.pid, signal.SIGKILL)
-                    elif self._worker is not None:
+                    if self._worker is not None:
                         signal.pidfd_send_signal(self._worker, signal.SIGKILL)
                     else:
                         self._channel.shut()
-                await anyio.sleep(0.002)
+                await self._until_ended(_KILL_S / 3)
+            while not self._child.ended():
+                self._child.kill()
+                await anyio.sleep(_TICK_S)
         if not self._closed:
             self._closed = True
-            with contextlib.suppress(OSError):
-                self._complaint = os.read(self._errors, 8192).decode("utf-8", "replace").strip()[-1000:]
+            if self._child.bell is not None:
+                anyio.notify_closing(self._child.bell)
+            self._complaint = self._child.close()
             self._channel.close()
-            os.close(self._errors)
             if self._worker is not None:
                 os.close(self._worker)
             _remove(self._plan.folder)
 
-    def _reap(self) -> bool:
-        if self._popen.returncode is None:
-            try:
-                pid, status, usage = os.wait4(self._popen.pid, os.WNOHANG)
-            except ChildProcessError:  # somebody else's waitpid(-1) was faster
-                self._popen.returncode = 0
-            else:
-                if pid:
-                    self._popen.returncode = os.waitstatus_to_exitcode(status)
-                    self._usage = usage.ru_utime + usage.ru_stime
-        return self._popen.returncode is not None
+
+    async def _until_ended(self, seconds: float) -> None:
+        """Wait for its end, but no longer than this."""
+        with anyio.move_on_after(seconds):
+            while not self._child.ended():
+                if self._child.bell is None or self._listening:
+                    await anyio.sleep(_TICK_S)
+                    continue
+                self._listening = True  # two tasks may not wait for one descriptor
+                try:
+                    await anyio.wait_readable(self._child.bell)
+                except anyio.ClosedResourceError:
+                    return
+                finally:
+                    self._listening = False
 
 
 def _wanted_cpu(pid: int) -> float:

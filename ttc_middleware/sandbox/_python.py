@@ -11,6 +11,7 @@ from importlib import resources
 from pathlib import Path
 
 from ._base import Limits
+from ._wire import pack
 
 # The worker's code comes over the channel, so that no file of ours need be visible inside.
 _BOOT = """\
@@ -33,11 +34,17 @@ def executable() -> str:
     return os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
 
 
+@lru_cache(maxsize=2)
+def program(name: str) -> bytes:
+    """One of our programs for the guest, as a frame of code: host and guest run the same version of Python."""
+    source = resources.files(__name__.rpartition(".")[0]).joinpath(name).read_bytes()
+    return pack(compile(source, f"<{name}>", "exec", dont_inherit=True))
+
+
 @lru_cache(maxsize=1)
-def worker() -> object:
-    """The worker's code, for marshal: host and guest run the same version of Python."""
-    source = resources.files(__name__.rpartition(".")[0]).joinpath("_worker.py").read_bytes()
-    return compile(source, "<worker>", "exec", dont_inherit=True)
+def worker() -> bytes:
+    """The worker, as what `command()` waits for."""
+    return program("_worker.py")
 
 
 @lru_cache(maxsize=1)

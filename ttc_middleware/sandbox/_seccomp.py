@@ -61,7 +61,10 @@ _ARCH = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}
 SELF = 0x7EADBEEF
 """Stands for the process's own id, which only the worker knows."""
 
-_NUMBERS = {"x86_64": {"prctl": 157, "capset": 126}, "aarch64": {"prctl": 167, "capset": 91}}
+_NUMBERS = {
+    "x86_64": {"prctl": 157, "capset": 126, "unshare": 272, "mount": 165},
+    "aarch64": {"prctl": 167, "capset": 91, "unshare": 97, "mount": 40},
+}
 _CLONE_THREAD, _CLONE_NEW_ANYTHING, _SIGKILL, _AF_UNIX = 0x10000, 0x7E020000, 9, 1
 _YOUNG = 424  # from here on all architectures number alike, and everything came after 2019
 _ALLOW, _KILL, _EPERM, _ENOSYS = 0x7FFF0000, 0x80000000, 0x00050001, 0x00050026
@@ -87,6 +90,11 @@ _CHECKED: list[tuple[tuple[int, int], list[_Check]]] = [
     # prlimit64: only asking
     ((302, 261), [("in", 2, [0]), ("in", -2, [0])]),
 ]
+
+
+def machine() -> str:
+    """This machine's architecture."""
+    return platform.machine()
 
 
 def supported() -> bool:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import tempfile
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from ttc_middleware._errors import SandboxFailed
 
 from ._base import Limits, Probe, Session
+from ._child import Spawned
+from ._landlock import packages_outside
 from ._probe import probe
 from ._process import Plan, start
-from ._python import command, limits_inside
+from ._python import command, executable, limits_inside, worker
 
 
 @dataclass(frozen=True)
@@ -39,5 +42,13 @@ class Unsafe:
         if os.name != "posix":
             raise SandboxFailed("code runs in a child process only on Linux, macOS and other POSIX systems")
         folder = tempfile.mkdtemp(prefix="ttc-")
-        setup = {"guard": False, "folder": folder, "limits": limits_inside(limits, alone=False), "lock": None}
-        return await start(Plan(command(), setup, limits, folder=folder, kill_means_us=False))
+        setup = {
+            "guard": False,
+            "folder": folder,
+            "limits": limits_inside(limits, alone=False),
+            "lock": None,
+            "packages": packages_outside(limits),
+        }
+        return await start(
+            Plan(executable(), partial(Spawned, command()), setup, limits, worker(), folder=folder, kill_means_us=False)
+        )
