@@ -24,6 +24,7 @@ from ._base import Call, GuestFailed, Limits, Probe, Raised, Reply, Returned, Sa
 from ._bubblewrap import Bubblewrap, executables
 from ._fork_server import ForkServer
 from ._landlock import Landlock
+from ._ready import Ready
 from ._unsafe import Unsafe
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "Limits",
     "Probe",
     "Raised",
+    "Ready",
     "Reply",
     "Returned",
     "Sandbox",

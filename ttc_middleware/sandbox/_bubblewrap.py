@@ -56,6 +56,10 @@ class Bubblewrap:
         Raises:
             SandboxFailed: it did not start.
         """
+        return await start(self.plan(limits))
+
+    def plan(self, limits: Limits) -> Plan:
+        """How to start one."""
         if not _seccomp.supported():
             raise SandboxFailed(f"no system-call table for {sys.platform} on {platform.machine()}")
         user = spare_user()
@@ -74,7 +78,7 @@ class Bubblewrap:
             "packages": packages_inside(limits),
         }
         launch = [*isolated(self.executable, limits), *command()]
-        return await start(Plan("bubblewrap", partial(Spawned, launch), setup, limits, worker()))
+        return Plan("bubblewrap", partial(Spawned, launch), setup, limits, worker())
 
 
 def isolated(executable: str, limits: Limits, *, forks: bool = False) -> list[str]:
@@ -124,6 +128,7 @@ def _mounts(limits: Limits) -> list[str]:
             options += ["--symlink", str(link.readlink()), str(link)]
     for name in hidden():
         options += ["--tmpfs", name, "--remount-ro", name]
+    options += ["--dir", INSIDE] if limits.packages else []
     for place in installed(limits.packages):
         options += ["--ro-bind", str(place), f"{INSIDE}/{place.name}"]
     scratch = "/tmp"  # noqa: S108  # not the host's

@@ -48,6 +48,13 @@ class Channel:
         self._buffer += data
         return int.from_bytes(extra[0][2][:4], sys.byteorder)  # struct ucred
 
+    def send_some(self, data: bytes) -> bytes:
+        """Send what can be sent without waiting; returns the rest."""
+        try:
+            return data[self._socket.send(data) :]
+        except OSError:  # nobody is there: who waits for an answer will hear of it
+            return data
+
     async def send(self, data: bytes) -> None:
         """Send everything.
 
@@ -97,6 +104,10 @@ class Channel:
     def close(self) -> None:
         """Close our end; whoever waits here is woken by a `Hangup`."""
         anyio.notify_closing(self._socket)
+        self.drop()
+
+    def drop(self) -> None:
+        """Close our end where no event loop runs, and nobody waits."""
         self._socket.close()
 
     async def _fill(self, count: int) -> None:

@@ -22,12 +22,15 @@ class Child(Protocol):
 
     pid: int
     """In our numbering, that of the launcher where there is one."""
-    code: int | None
-    """How it ended: an exit status, or a signal's number below 0; None while it runs."""
     cpu: float | None
     """Seconds of CPU that it has used, once it has ended."""
     bell: int | None
     """A descriptor that can be read from once it has ended; None where the system has no such thing."""
+
+    @property
+    def code(self) -> int | None:
+        """How it ended: an exit status, or a signal's number below 0; None while it runs."""
+        ...
 
     def ended(self) -> bool:
         """Look whether it has ended."""
@@ -39,6 +42,10 @@ class Child(Protocol):
 
     def close(self) -> str:
         """Let go of it once it has ended; returns what it has complained of."""
+        ...
+
+    def disown(self) -> None:
+        """Leave it to the process that has forked this one."""
         ...
 
 
@@ -110,7 +117,6 @@ class Spawned:
         return said
 
     def disown(self) -> None:
-        """Leave it to the process that has forked this one."""
         self._popen.returncode = 0
         self._let_go()
 

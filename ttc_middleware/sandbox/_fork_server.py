@@ -57,6 +57,10 @@ class ForkServer:
         Raises:
             SandboxFailed: it did not start.
         """
+        return await start(self.plan(limits))
+
+    def plan(self, limits: Limits) -> Plan:
+        """How to start one."""
         if not _seccomp.supported():
             raise SandboxFailed(f"no system-call table for {sys.platform} on {_seccomp.machine()}")
         user = spare_user()
@@ -81,7 +85,7 @@ class ForkServer:
             },
             "packages": packages,
         }
-        return await start(Plan(self.name, server.fork, setup, limits))
+        return Plan(self.name, server.fork, setup, limits)
 
 
 class _Server:
@@ -168,20 +172,24 @@ class Forked:
 
     def __init__(self, server: Spawned, grave: int) -> None:
         self.pid = server.pid
-        self.code: int | None = None
+        self._code: int | None = None
         self.cpu: float | None = None
         self._server = server
         self.bell: int | None = grave
         self._grave = grave
         os.set_blocking(grave, False)
 
+    @property
+    def code(self) -> int | None:
+        return self._code
+
     def ended(self) -> bool:
-        if self.code is None:
+        if self._code is None:
             with contextlib.suppress(BlockingIOError):
                 code, _, cpu = os.read(self._grave, 64).decode().partition(" ")
                 # Silence is the server's own end, and all workers end with it.
-                self.code, self.cpu = (int(code), float(cpu)) if cpu else (-9, None)
-        return self.code is not None
+                self._code, self.cpu = (int(code), float(cpu)) if cpu else (-9, None)
+        return self._code is not None
 
     def kill(self) -> None:
         self._server.kill()  # a worker that does not die at a signal: nothing less will do
@@ -189,3 +197,6 @@ class Forked:
     def close(self) -> str:
         os.close(self._grave)
         return self._server.said()
+
+    def disown(self) -> None:
+        os.close(self._grave)

@@ -51,6 +51,10 @@ class Landlock:
         Raises:
             SandboxFailed: it did not start.
         """
+        return await start(self.plan(limits))
+
+    def plan(self, limits: Limits) -> Plan:
+        """How to start one."""
         if not _seccomp.supported():
             raise SandboxFailed(f"no system-call table for {sys.platform} on {platform.machine()}")
         if (abi := _abi()) < _NEEDED_ABI:
@@ -74,9 +78,7 @@ class Landlock:
             },
             "packages": packages_outside(limits),
         }
-        return await start(
-            Plan(executable(), partial(Spawned, command()), setup, limits, worker(), folder=folder, measured=True)
-        )
+        return Plan(executable(), partial(Spawned, command()), setup, limits, worker(), folder=folder, measured=True)
 
 
 def rules(*folders: str, scratch: str) -> tuple[bytes, list[tuple[str, int]]] | None:

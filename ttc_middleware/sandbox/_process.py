@@ -7,6 +7,7 @@ import os
 import secrets
 import shutil
 import signal
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,12 +61,33 @@ async def start(plan: Plan) -> Process:
     """
     try:
         await anyio.lowlevel.checkpoint()
-        process = Process(plan)
+    except BaseException:
+        _remove(plan.folder)
+        raise
+    return await locked(launch(plan))
+
+
+def launch(plan: Plan) -> Process:
+    """Start a process, which locks itself in while we do something else.
+
+    Raises:
+        SandboxFailed: it did not start.
+    """
+    try:
+        return Process(plan)
     except BaseException as error:
         _remove(plan.folder)
         if isinstance(error, OSError):
             raise SandboxFailed(f"{plan.name} did not start: {error}") from error
         raise
+
+
+async def locked(process: Process) -> Process:
+    """The process, once it has locked itself in.
+
+    Raises:
+        SandboxFailed: it has not, or took 20 seconds.
+    """
     try:
         await process.lock()
     except BaseException:
@@ -93,17 +115,18 @@ class Process:
         finally:
             self._channel.theirs.close()
         self._pid = self._child.pid
+        setup = pack({**plan.setup, "result": plan.limits.result})
+        self._unsent = self._channel.send_some(plan.boot + setup)
 
     async def lock(self) -> None:
-        """Send the worker's code and its setup, and wait for its word that it has locked itself in.
+        """Wait for its word that it has locked itself in.
 
         Raises:
             SandboxFailed: that word does not come.
         """
         try:
             with anyio.fail_after(_START_S):
-                limit = self._plan.limits.result
-                await self._channel.send(self._plan.boot + pack({**self._plan.setup, "result": limit}))
+                await self._channel.send(self._unsent)
                 self._pid = await self._channel.peer() or self._pid
                 with contextlib.suppress(AttributeError, OSError):  # Linux 5.3 or later
                     self._worker = os.pidfd_open(self._pid)
@@ -222,6 +245,29 @@ class Process:
                 os.close(self._worker)
             _remove(self._plan.folder)
 
+    def abandon(self) -> None:
+        """End the process without waiting as one should: at the end of the program, or of a loop."""
+        if not self._closed:
+            self._closed = True
+            self._channel.drop()
+            self._child.kill()
+            for _ in range(int(_KILL_S / _TICK_S)):
+                if self._child.ended():
+                    break
+                time.sleep(_TICK_S)
+            self._child.close()
+            _remove(self._plan.folder)
+
+    def disown(self) -> None:
+        """In a forked process: it is the parent's."""
+        self._closed = True
+        self._channel.drop()
+        self._child.disown()
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended by itself, or was killed."""
+        return self._closed or self._child.ended()
 
     async def _until_ended(self, seconds: float) -> None:
         """Wait for its end, but no longer than this."""

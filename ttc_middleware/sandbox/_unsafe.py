@@ -39,6 +39,10 @@ class Unsafe:
         Raises:
             SandboxFailed: it did not start.
         """
+        return await start(self.plan(limits))
+
+    def plan(self, limits: Limits) -> Plan:
+        """How to start one."""
         if os.name != "posix":
             raise SandboxFailed("code runs in a child process only on Linux, macOS and other POSIX systems")
         folder = tempfile.mkdtemp(prefix="ttc-")
@@ -49,6 +53,6 @@ class Unsafe:
             "lock": None,
             "packages": packages_outside(limits),
         }
-        return await start(
-            Plan(executable(), partial(Spawned, command()), setup, limits, worker(), folder=folder, kill_means_us=False)
+        return Plan(
+            executable(), partial(Spawned, command()), setup, limits, worker(), folder=folder, kill_means_us=False
         )

@@ -22,8 +22,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-LIKED = ("bisect", "collections", "ctypes", "dataclasses", "datetime", "functools", "heapq", "itertools", "json")
-LIKED += ("math", "operator", "random", "re", "resource", "string", "typing")
+LIKED = (
+    "bisect", "collections", "ctypes", "dataclasses", "datetime", "functools", "heapq", "itertools", "json", "math",
+    "operator", "random", "re", "resource", "string", "typing",
+)  # fmt: skip
 
 
 def main() -> None:
@@ -41,7 +43,7 @@ def main() -> None:
     os.set_blocking(awake, False)
     os.set_blocking(wake, False)
     signal.set_wakeup_fd(wake)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.signal(signal.SIGCHLD, _noted)
     graves: dict[int, int] = {}  # of each worker, where its end is to be told
     while True:
         ready, _, _ = select.select([control.fileno(), awake], [], [])
@@ -58,6 +60,10 @@ def main() -> None:
                 serve(worker, channel)
             os.close(channel)
             graves[pid] = grave
+
+
+def _noted(*_: object) -> None:
+    """The wakeup descriptor has it already."""
 
 
 def exactly(count: int) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from ttc_middleware._types import Verdict
@@ -78,7 +79,7 @@ class UnitTests:
             raise ValueError(f"tolerance is at least 0 and below 1, not {self.tolerance!r}")
         if self.entry is not None and not all(part.isidentifier() for part in self.entry.split(".")):
             raise ValueError(f"entry is a function's name or Class.method, not {self.entry!r}")
-        object.__setattr__(self, "_given", Given.of("tests", self.tests, lambda tests: parse(tests, self.entry)))
+        object.__setattr__(self, "_given", Given.of("tests", self.tests, partial(parse, entry=self.entry)))
 
     @property
     def parameters(self) -> frozenset[str]:
