@@ -314,6 +314,8 @@ def verdict_event(span: Span, name: str, verdict: Verdict) -> None:
     if not span.is_recording():
         return
     attributes: dict[str, Any] = {"gen_ai.evaluation.name": name, "ttc.verdict.trust": verdict.trust}
+    if verdict.sandbox is not None:
+        attributes["ttc.verdict.sandbox"] = verdict.sandbox
     if verdict.failed:
         attributes["error.type"] = "verifier failed"
         span.set_status(Status(StatusCode.ERROR, "verifier failed"))

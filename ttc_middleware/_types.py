@@ -228,6 +228,8 @@ class Verdict:
     """The verifier's own cost, where it called a model that nobody else observes."""
     trust: Trust = "strong"
     """"weak": the checks ran where the output could have tampered with them."""
+    sandbox: str | None = None
+    """Where code of the output ran: "bubblewrap", say; None where none did."""
 
 
 @dataclass(frozen=True, kw_only=True)

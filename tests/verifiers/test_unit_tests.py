@@ -9,7 +9,6 @@ import pytest
 
 import ttc_middleware.sandbox as sandboxes
 from ttc_middleware._errors import SandboxFailed, SandboxUnavailable
-from ttc_middleware._types import Verdict
 from ttc_middleware.sandbox import Limits, Raised, Returned, _slots, select
 from ttc_middleware.verifiers._code import extract_code
 from ttc_middleware.verifiers.unit_tests import UnitTests
@@ -22,7 +21,7 @@ DOUBLE = "def double(x):\n    return 2 * x\n"
 
 async def test_right_code_is_right():
     verdict = await UnitTests([(2, 4), ((3,), 6), "assert double(5) == 10"]).check(DOUBLE)
-    assert verdict == Verdict(1.0)
+    assert (verdict.score, verdict.feedback, verdict.trust) == (1, None, "strong")
 
 
 async def test_the_score_is_the_share_of_tests_passed_and_the_feedback_the_first_failure():
@@ -95,9 +94,9 @@ async def test_a_test_may_be_lines_of_python(line):
 
 
 async def test_feedback_on_a_line_tells_what_the_code_returned():
-    verdict = await UnitTests(["assert double(2) == 4"]).check("def double(x): return 5")
+    verdict = await UnitTests(["assert double(2) < 4"]).check("def double(x): return 5")
     assert (
-        verdict.feedback == "0 of 1 tests passed. assert double(2) == 4 failed (AssertionError): double(2) returned 5"
+        verdict.feedback == "0 of 1 tests passed. assert double(2) < 4 failed (AssertionError): double(2) returned 5"
     )
 
 
@@ -125,14 +124,14 @@ async def test_exceptions_reach_the_lines_as_builtins():
 async def test_what_is_no_plain_data_passes_no_test_whatever_the_test_makes_of_it():
     tests = [
         "with raises(TypeError): f(0)",
-        "try: f(0)\nexcept BaseException: pass",
-        "f(0)",
+        "assert not f(0)",
+        "assert f(0) == 1",
         (0, TypeError),
         (0, Exception),
     ]
     verdict = await UnitTests(tests).check("def f(x): return object()")
     assert verdict.score == 0
-    assert "f(0) returned a object, which is not plain data" in verdict.feedback
+    assert "f(0) returned <object>" in verdict.feedback
     assert (await UnitTests(tests, entry="f").check("def g(x): return 1")).score == 0
 
 
@@ -144,8 +143,8 @@ async def test_arguments_are_passed_by_value():
 async def test_a_line_that_never_calls_the_code_is_the_tests_fault():
     with pytest.raises(ValueError, match="calls nothing"):
         await UnitTests(["if False: f()"]).check("def f(): return 1")
-    with pytest.raises(ValueError, match="nonexistent_module"):
-        await UnitTests(["import nonexistent_module\nassert f() == 1"]).check("def f(): return 1")
+    with pytest.raises(ValueError, match="calls nothing"):
+        await UnitTests("import solution\ndef test(): pass\nraise KeyError").check("def f(): return 1")
 
 
 @one_loop
@@ -235,7 +234,7 @@ async def test_a_function_that_returns_no_tests_is_an_error():
     with pytest.raises(ValueError, match="empty"):
         await UnitTests(lambda *, tests=(): tests).check(DOUBLE)
     with pytest.raises(TypeError, match="sequence"):
-        await UnitTests(lambda: "assert double(2) == 4").check(DOUBLE)
+        await UnitTests(lambda: 3).check(DOUBLE)
 
 
 class Own(int):
@@ -246,7 +245,7 @@ class Own(int):
     ("tests", "more", "error", "words"),
     [
         ([], {}, ValueError, "empty"),
-        ("assert f(1)", {}, TypeError, "sequence"),
+        (b"assert f(1)", {}, TypeError, "sequence"),
         (3, {}, TypeError, "sequence"),
         ([[1, 2]], {}, TypeError, r"tests\[0\] is neither"),
         ([(1, 2), (1, 2, 3)], {}, TypeError, r"tests\[1\] is neither"),
@@ -256,7 +255,7 @@ class Own(int):
         ([(1, SandboxFailed)], {}, ValueError, "builtins"),
         (["assert f(1"], {}, ValueError, "not Python"),
         (["assert 1 == 1"], {}, ValueError, "calls nothing"),
-        (["assert f(1) == EPS"], {"entry": "f"}, ValueError, "EPS"),
+        ("import spam, eggs\nspam.f(eggs)", {}, ValueError, "one can be the code"),
         ([(1, 2)], {"entry": "f()"}, ValueError, "entry"),
         ([(1, 2)], {"tolerance": -1}, ValueError, "tolerance"),
         ([(1, 2)], {"tolerance": math.nan}, ValueError, "tolerance"),
@@ -383,7 +382,7 @@ async def test_many_answers_at_once_do_not_make_each_other_late():
     async with anyio.create_task_group() as group:
         for _ in range(16):
             group.start_soon(check)
-    assert verdicts == [Verdict(1.0)] * 16
+    assert [verdict.score for verdict in verdicts] == [1] * 16
 
 
 def descriptors():

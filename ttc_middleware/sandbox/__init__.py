@@ -20,7 +20,7 @@ from typing import Literal, TypeAlias, Union, cast, get_args
 
 from ttc_middleware._errors import SandboxUnavailable
 
-from ._base import Call, GuestFailed, Limits, Probe, Raised, Reply, Returned, Sandbox, Session, Unfit
+from ._base import GuestFailed, Limits, Peer, Probe, Raised, Reply, Returned, Sandbox, Session, Tests, Unfit, Use
 from ._bubblewrap import Bubblewrap, executables
 from ._fork_server import ForkServer
 from ._landlock import Landlock
@@ -29,12 +29,12 @@ from ._unsafe import Unsafe
 
 __all__ = [
     "Bubblewrap",
-    "Call",
     "Choice",
     "ForkServer",
     "GuestFailed",
     "Landlock",
     "Limits",
+    "Peer",
     "Probe",
     "Raised",
     "Ready",
@@ -43,8 +43,10 @@ __all__ = [
     "Sandbox",
     "SandboxName",
     "Session",
+    "Tests",
     "Unfit",
     "Unsafe",
+    "Use",
     "select",
     "valid",
 ]
@@ -71,8 +73,8 @@ def valid(choice: object) -> Choice:
     return cast("Choice", choice)
 
 
-async def select(choice: Choice = "auto") -> Sandbox:
-    """A sandbox that works here: "auto" is the strongest, and never the unsafe one.
+async def select(choice: Choice = "auto", *, allow_unsafe: bool = False) -> Sandbox:
+    """A sandbox that works here: "auto" is the strongest, and the unsafe one only where you allow it.
 
     Backends are tried by running a program that tries to break out, once in this process.
 
@@ -84,7 +86,12 @@ async def select(choice: Choice = "auto") -> Sandbox:
     if not isinstance(choice, str):
         return choice
     if choice not in _found:
-        _found[choice] = await _try(choice)
+        try:
+            _found[choice] = await _try(choice)
+        except SandboxUnavailable:
+            if choice == "auto" and allow_unsafe:
+                return await select("unsafe")
+            raise
     return _found[choice]
 
 

@@ -94,8 +94,35 @@ class Unfit:
 
 
 Reply: TypeAlias = Union[Returned, Raised, Unfit]
-Call: TypeAlias = Callable[[str, "tuple[Any, ...]", "Mapping[str, Any]"], Awaitable[Reply]]
-"""Calls a function of the guest by its name."""
+
+
+@dataclass(frozen=True)
+class Use:
+    """What one side asks of something that is the other's."""
+
+    operation: str
+    """"call", "get" (an attribute), "iter", "eq" and the like."""
+    on: int | str
+    """The number of an object, or a name of the program."""
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+
+
+Peer: TypeAlias = Callable[[Use], Awaitable[Reply]]
+"""Has the other side do something."""
+
+
+@dataclass(frozen=True)
+class Tests:
+    """Tests that run in a session of their own."""
+
+    kind: Literal["lines", "unittest", "pytest"]
+    """"lines" pass if they raise nothing; the others say of each test whether it passed."""
+    source: str
+    names: Sequence[str] = ()
+    """What they use and do not define: the program's."""
+    modules: Sequence[str] = ()
+    """What they import; those that are not there are the program."""
 
 
 class Session(Protocol):
@@ -112,8 +139,15 @@ class Session(Protocol):
         """Call a function of the program, or a `Class.method` on a new instance; only plain data crosses."""
         ...
 
-    async def check(self, test: str, names: Sequence[str], call: Call, /) -> Reply:
-        """Run a test here whose calls of `names` are made by `call`, on our side; returns None when it passes."""
+    async def check(self, tests: Tests, program: Peer, /) -> Reply:
+        """Run tests here of a program that is elsewhere.
+
+        Returns None from lines that pass, and from other tests a list of [name, passed, why not].
+        """
+        ...
+
+    async def use(self, use: Use, tests: Peer, /) -> Reply:
+        """Do with an object here what tests elsewhere ask; a function of theirs may be called meanwhile."""
         ...
 
     async def kill(self) -> None:

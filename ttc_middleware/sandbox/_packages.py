@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 
 INSIDE = "/packages"
@@ -36,6 +37,24 @@ def installed(names: Sequence[str]) -> tuple[Path, ...]:
         places.update(_tops(distribution))
         wanted += [requirement for requirement in _required(distribution) if _is_here(requirement)]
     return tuple(sorted(places))
+
+
+@lru_cache(maxsize=256)
+def providing(module: str) -> str | None:
+    """The distribution that has installed a top-level module; None where none has."""
+    try:
+        spec = find_spec(module)
+    except (ImportError, ValueError):
+        return None
+    places = [] if spec is None else [spec.origin or "", *(spec.submodule_search_locations or ())]
+    if not any("-packages" in place for place in places):  # somebody's own file, and quicker to tell
+        return None
+    return next(iter(_all_modules().get(module, ())), None)
+
+
+@lru_cache(maxsize=1)
+def _all_modules() -> Mapping[str, list[str]]:
+    return metadata.packages_distributions()
 
 
 def _tops(distribution: metadata.Distribution) -> set[Path]:

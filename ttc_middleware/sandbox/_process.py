@@ -8,7 +8,7 @@ import secrets
 import shutil
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,15 +17,17 @@ import anyio
 
 from ttc_middleware._errors import SandboxFailed
 
-from ._base import Call, GuestFailed, Limits, Reply
+from ._base import GuestFailed, Limits, Peer, Reply, Tests, Use
 from ._channel import Channel, Hangup
 from ._child import Child
-from ._wire import BadFrame, Relay, answer, pack, plain, reply
+from ._python import code
+from ._wire import BadFrame, answer, pack, plain, reply, tree
 
 _START_S = 20.0  # for an interpreter that starts in 0.03: only a machine in trouble takes longer
 _KILL_S = 1.0
 _LATE_S = 1.0  # more for an answer that had come when our own loop was late to look
 _TICK_S = 0.002
+_DEEPEST = 100  # test and program, each waiting for the other
 _FILES = 1000
 _SPARE = 4096  # bytes of a frame beside its value
 _BIG = 1 << 16  # a frame of more bytes is decoded in a thread, so that the loop goes on
@@ -105,6 +107,8 @@ class Process:
         self._worker: int | None = None  # a pidfd, once it has spoken
         self._wanted = 0.0  # seconds of CPU, for locking itself in
         self._closed = self._listening = False
+        self._learned: set[str] = set()
+        self._depth = 0
         self._complaint = ""
         self._channel = Channel(self._measure if plan.measured else None)
         try:
@@ -149,11 +153,29 @@ class Process:
         plain(dict(kwargs))
         return await self._ask(("call", entry, args, dict(kwargs)))
 
-    async def check(self, test: str, names: Sequence[str], call: Call) -> Reply:
-        """Run a test here whose calls of `names` are made by `call`, on our side."""
-        return await self._ask(("check", test, list(names)), call)
+    async def check(self, tests: Tests, program: Peer) -> Reply:
+        """Run tests here of a program that is elsewhere."""
+        return await self._extended(("check", tests.kind, tests.source, [*tests.names], [*tests.modules]), program)
 
-    async def _ask(self, request: tuple[Any, ...], call: Call | None = None) -> Reply:
+    async def use(self, use: Use, tests: Peer) -> Reply:
+        """Do with an object here what tests elsewhere ask."""
+        return await self._extended(("use", use.operation, use.on, tree(use.args), tree(dict(use.kwargs))), tests)
+
+    async def _extended(self, request: tuple[Any, ...], peer: Peer) -> Reply:
+        lessons = ("_objects.py", *(("_suites.py",) if request[0] == "check" else ()))
+        for lesson in lessons:
+            if lesson not in self._learned:
+                self._learned.add(lesson)
+                await self._ask(("learn", code(lesson)))
+        if self._depth >= _DEEPEST:
+            raise GuestFailed(f"called back and forth {_DEEPEST} times without returning")
+        self._depth += 1
+        try:
+            return await self._ask(request, peer)
+        finally:
+            self._depth -= 1
+
+    async def _ask(self, request: tuple[Any, ...], peer: Peer | None = None) -> Reply:
         """Send a request and get its answer; the next one goes out only after that, under another random id."""
         ident = secrets.randbits(48)
         message: tuple[Any, ...] = (ident, *request)
@@ -164,13 +186,13 @@ class Process:
                 raise await self._ended() from None
             except BadFrame as error:
                 raise GuestFailed(f"spoke nonsense: {error}") from None
-            if not isinstance(said, Relay):
+            if not isinstance(said, Use):
                 return said
-            if call is None:
+            if peer is None:
                 raise GuestFailed("spoke nonsense: a call where none was due")
-            message = answer(await call(said.name, said.args, said.kwargs))
+            message = answer(await peer(said))
 
-    async def _exchange(self, ident: int, message: bytes) -> Reply | Relay:
+    async def _exchange(self, ident: int, message: bytes) -> Reply | Use:
         began = anyio.current_time()
         try:
             with anyio.move_on_after(self._left):
@@ -189,7 +211,7 @@ class Process:
             raise GuestFailed(f"was still waiting for something after {took}")
         raise SandboxFailed(f"this machine is too busy: the code still wanted to run after {took}")
 
-    async def _read(self, ident: int) -> Reply | Relay:
+    async def _read(self, ident: int) -> Reply | Use:
         body = await self._channel.frame(self._plan.limits.result + _SPARE)
         return await anyio.to_thread.run_sync(reply, ident, body) if len(body) > _BIG else reply(ident, body)
 

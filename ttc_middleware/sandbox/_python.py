@@ -9,6 +9,7 @@ import sys
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
+from types import CodeType
 
 from ._base import Limits
 from ._wire import pack
@@ -34,11 +35,17 @@ def executable() -> str:
     return os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
 
 
+@lru_cache(maxsize=8)
+def code(name: str) -> CodeType:
+    """One of our programs for the guest: host and guest run the same version of Python."""
+    source = resources.files(__name__.rpartition(".")[0]).joinpath(name).read_bytes()
+    return compile(source, f"<{name}>", "exec", dont_inherit=True)
+
+
 @lru_cache(maxsize=2)
 def program(name: str) -> bytes:
-    """One of our programs for the guest, as a frame of code: host and guest run the same version of Python."""
-    source = resources.files(__name__.rpartition(".")[0]).joinpath(name).read_bytes()
-    return pack(compile(source, f"<{name}>", "exec", dont_inherit=True))
+    """The same, as a frame."""
+    return pack(code(name))
 
 
 @lru_cache(maxsize=1)

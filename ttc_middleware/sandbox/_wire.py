@@ -8,6 +8,7 @@ before it is read, parsed without hooks that run code, and rebuilt as exact buil
     ["c", re, im] ["b", "6869"]       complex, bytes in hex
     ["u", "eda080"]                   text with surrogates, as UTF-8 in hex
     ["l", …] ["t", …] ["s", …] ["z", …] ["d", key, value, …]    list, tuple, set, frozenset, dict
+    ["h", 3, "Stack"] ["y", 3]        a handle of the sender's third object, and the receiver's own third object
 
 A frame is four bytes of length and an array: the id of the request that it answers, a word, and what the word needs.
 """
@@ -20,7 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn, cast
 
-from ._base import Raised, Reply, Returned, Unfit
+from ._base import Raised, Reply, Returned, Unfit, Use
 
 DEPTH = 64
 """How deep containers may nest."""
@@ -34,12 +35,16 @@ class BadFrame(Exception):
 
 
 @dataclass(frozen=True)
-class Relay:
-    """A test asks for a call of the code."""
+class Handle:
+    """An object that stays where it is; the host passes it on, and does nothing else with it."""
 
-    name: str
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
+    on: int | str
+    """Its number there, or a name."""
+    kind: str
+    """Its class's name; "" where it is the receiver's own."""
+
+    def __repr__(self) -> str:
+        return f"<{self.kind or 'object'}>"
 
 
 # To the guest
@@ -52,12 +57,27 @@ def pack(message: Any) -> bytes:
 
 
 def answer(said: Reply) -> tuple[Any, ...]:
-    """What a test is told of a call."""
+    """What one side is told of what it has asked of the other."""
     if isinstance(said, Returned):
-        return ("returned", said.value)
+        return ("returned", tree(said.value))
     if isinstance(said, Raised):
         return ("raised", said.type, said.message)
     return ("raised", "TypeError", said.reason)
+
+
+def tree(value: Any) -> Any:
+    """A value whose containers say what they are, so that handles can be told from lists."""
+    kind = cast("type[object]", type(value))
+    if kind is dict:
+        return ["d", *(tree(each) for pair in value.items() for each in pair)]
+    if kind in _TAGS:
+        return [_TAGS[kind], *(tree(each) for each in value)]
+    if kind is Handle:
+        return ["h", value.on, value.kind] if value.kind else ["y", value.on]
+    return value
+
+
+_TAGS: dict[type[object], str] = {list: "l", tuple: "t", set: "s", frozenset: "z"}
 
 
 def plain(value: Any, depth: int = 0) -> None:
@@ -83,7 +103,7 @@ def plain(value: Any, depth: int = 0) -> None:
 # From the guest
 
 
-def reply(ident: int, body: bytes) -> Reply | Relay:
+def reply(ident: int, body: bytes) -> Reply | Use:
     """What a frame says in answer to the request `ident`.
 
     Raises:
@@ -99,11 +119,11 @@ def reply(ident: int, body: bytes) -> Reply | Relay:
             return Raised(kind, message)
         case ["unfit", str(reason)]:
             return Unfit(reason)
-        case ["call", str(name), arguments, named]:
+        case ["use", str(operation), (int() | str()) as on, arguments, named]:
             args: Any = rebuild(arguments)
             kwargs: Any = rebuild(named)
             if _is(args, tuple) and _is(kwargs, dict) and all(_is(key, str) for key in kwargs):
-                return Relay(name, args, kwargs)
+                return Use(operation, on, args, kwargs)
         case _:
             pass
     raise BadFrame("an answer of no known kind")
@@ -197,7 +217,23 @@ _CONTAINERS: dict[str, Callable[[list[Any]], Any]] = {
     "z": lambda items: frozenset(_hashable(items)),
     "d": _dict,
 }
+
+
+def _handle(on: int, kind: str) -> Handle:
+    if not _is(on, int) or not _is(kind, str):
+        raise TypeError("a handle is a number and a name")
+    return Handle(on, kind[:80] or "object")
+
+
+def _own(on: int | str) -> Handle:
+    if not _is(on, int) and not _is(on, str):
+        raise TypeError("a handle is a number or a name")
+    return Handle(on, "")
+
+
 _ATOMS: dict[str, Callable[..., Any]] = {
+    "h": _handle,
+    "y": _own,
     "i": _big,
     "f": _odd,
     "c": _complex,

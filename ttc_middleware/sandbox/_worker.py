@@ -16,15 +16,16 @@ import os
 import sys
 
 try:
-    from _json import encode_basestring_ascii as quote  # json itself imports re, which takes 10 ms
+    from _json import encode_basestring_ascii as _quote  # json itself imports re, which takes 10 ms
 except ImportError:
-    from json.encoder import py_encode_basestring_ascii as quote
+    from json.encoder import py_encode_basestring_ascii as _quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+quote: Callable[[str], str] = _quote
 DEPTH = 64
 PROGRAM = "solution"
 FILE = "solution.py"
@@ -180,7 +181,12 @@ def send(channel: int, ident: int, kind: str, *parts: str) -> None:
         frame = frame[os.write(channel, frame) :]
 
 
-def encode(value: Any, depth: int = 0) -> str:  # noqa: C901  # one kind after the other
+def no_value(value: Any) -> str:
+    """What becomes of a value that cannot cross."""
+    raise Misfit(f"returned a {type(value).__name__}, which is not plain data")
+
+
+def encode(value: Any, depth: int = 0, odd: Callable[[Any], str] = no_value) -> str:  # noqa: C901  # one kind after the other
     """A value as JSON, flattened to exact builtins by the base classes' own methods, whatever a subclass overrides."""
     bases = type(value).__mro__
     if value is None:
@@ -206,16 +212,16 @@ def encode(value: Any, depth: int = 0) -> str:  # noqa: C901  # one kind after t
         raise Misfit(f"returned something nested more than {DEPTH} deep")
     if dict in bases:
         pairs: Any = dict.items(value)
-        return _join("d", [each for pair in pairs for each in pair], depth)
+        return _join("d", [each for pair in pairs for each in pair], depth, odd)
     kinds: Any = (("l", list), ("t", tuple), ("s", set), ("z", frozenset))
     for tag, base in kinds:
         if base in bases:
-            return _join(tag, base.__iter__(value), depth)
-    raise Misfit(f"returned a {type(value).__name__}, which is not plain data")
+            return _join(tag, base.__iter__(value), depth, odd)
+    return odd(value)
 
 
-def _join(tag: str, items: Any, depth: int) -> str:
-    return ",".join([f'["{tag}"', *[encode(item, depth + 1) for item in items]]) + "]"
+def _join(tag: str, items: Any, depth: int, odd: Callable[[Any], str]) -> str:
+    return ",".join([f'["{tag}"', *[encode(item, depth + 1, odd) for item in items]]) + "]"
 
 
 def text(value: str) -> str:
@@ -231,53 +237,78 @@ def text(value: str) -> str:
 
 
 def serve(channel: int, size: int) -> None:
-    """Answer one request after the other: load, call, check."""
-    module: Any = type(sys)(PROGRAM)
-    sys.modules[PROGRAM] = module
+    """Answer one request after the other."""
+    sys.modules[PROGRAM] = MODULE
+    STATE.update(channel=channel, size=size, ident=0)
     while True:
-        ident, operation, *rest = receive(channel)
-        try:
-            result: Any = None
-            if operation == "load":
-                result = load(module, *rest)
-            elif operation == "call":
-                result = call(module, *rest)
-            else:
-                check(channel, ident, *rest)
-            answer = encode(result)
-        except Misfit as error:
-            send(channel, ident, "unfit", quote(str(error)))
-        except BaseException as error:  # noqa: BLE001  # SystemExit too: leaving is no way to pass
-            name, message = describe(error)
-            send(channel, ident, "raised", quote(name), quote(message))
+        answer(receive(channel))
+
+
+def answer(message: Any) -> None:
+    """Do what a request asks, and say how that ended."""
+    ident, operation, *rest = message
+    outer, STATE["ident"] = STATE["ident"], ident
+    channel, size = STATE["channel"], STATE["size"]
+    try:
+        told = OPERATIONS[operation](*rest)
+    except Misfit as error:
+        send(channel, ident, "unfit", quote(str(error)))
+    except BaseException as error:  # noqa: BLE001  # SystemExit too: leaving is no way to pass
+        name, message = describe(error)
+        send(channel, ident, "raised", quote(name), quote(message))
+    else:
+        if len(told) > size:
+            send(channel, ident, "unfit", quote(f"returned {len(told)} bytes, where {size} are allowed"))
         else:
-            if len(answer) > size:
-                send(channel, ident, "unfit", quote(f"returned {len(answer)} bytes, where {size} are allowed"))
-            else:
-                send(channel, ident, "returned", answer)
+            send(channel, ident, "returned", told)
+    finally:
+        STATE["ident"] = outer
 
 
-def load(module: Any, source: str) -> list[str]:
+def load(source: str) -> str:
     """Run the program's top level; the names of the functions that it defines."""
-    exec(compile(source, FILE, "exec", dont_inherit=True), module.__dict__)  # noqa: S102  # what a sandbox is for
-    scope: dict[str, Any] = dict(vars(module))
-    return [
-        name
-        for name, value in scope.items()
-        if callable(value) and not isinstance(value, type) and getattr(value, "__module__", None) == PROGRAM
-    ]
+    exec(compile(source, FILE, "exec", dont_inherit=True), MODULE.__dict__)  # noqa: S102  # what a sandbox is for
+    scope: dict[str, Any] = dict(vars(MODULE))
+    return encode(
+        [
+            name
+            for name, value in scope.items()
+            if callable(value) and not isinstance(value, type) and getattr(value, "__module__", None) == PROGRAM
+        ]
+    )
 
 
-def call(module: Any, entry: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Call a function of the program; `Class.method` on a new instance."""
+def call(entry: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+    """Call a function of the program; a coroutine is run to its end."""
+    result = target(entry)(*args, **kwargs)
+    if type(result).__name__ == "coroutine":
+        import asyncio  # noqa: PLC0415, TID251  # slow; the program's own loop
+
+        result = asyncio.run(result)
+    return encode(result)
+
+
+def target(entry: str) -> Any:
+    """What a name of the program means; `Class.method` is one of a new instance."""
     first, *rest = entry.split(".")
-    if first not in vars(module):
+    if first not in vars(MODULE):
         raise Misfit(f"cannot be made: the code defines no {first!r}")
-    target: Any = getattr(module, first)
+    found: Any = getattr(MODULE, first)
     for name in rest:
-        owner: Any = target() if isinstance(target, type) else target
-        target = getattr(owner, name)
-    return target(*args, **kwargs)
+        owner: Any = found() if isinstance(found, type) else found
+        found = getattr(owner, name)
+    return found
+
+
+def learn(code: Any) -> str:
+    """Take in more of ourselves."""
+    exec(code, globals())  # noqa: S102  # the host wrote it
+    return "null"
+
+
+MODULE: Any = type(sys)(PROGRAM)
+STATE: dict[str, Any] = {}
+OPERATIONS: dict[str, Callable[..., str]] = {"load": load, "call": call, "learn": learn}
 
 
 class Raises:
@@ -293,25 +324,6 @@ class Raises:
         if kind is None:
             raise AssertionError(f"did not raise {' or '.join(each.__name__ for each in self.expected)}")
         return issubclass(kind, self.expected)
-
-
-def check(channel: int, ident: int, test: str, names: list[str]) -> None:
-    """Run a test whose calls of `names` the host makes elsewhere."""
-
-    def proxy(name: str) -> Callable[..., Any]:
-        def relayed(*args: Any, **kwargs: Any) -> Any:
-            send(channel, ident, "call", quote(name), encode(args), encode(kwargs))
-            kind, *rest = receive(channel)
-            if kind == "returned":
-                return rest[0]
-            raise rebuild(*rest)
-
-        relayed.__name__ = relayed.__qualname__ = name
-        return relayed
-
-    scope: dict[str, Any] = {"__name__": "test", "raises": Raises}
-    scope.update((name, proxy(name)) for name in names)
-    exec(compile(test, "test.py", "exec", dont_inherit=True), scope)  # noqa: S102  # what a sandbox is for
 
 
 def rebuild(name: str, message: str) -> Exception:

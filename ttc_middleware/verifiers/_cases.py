@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import ast
 import builtins
 import cmath
+import inspect
 import reprlib
 import symtable
+import sys
+import textwrap
+import unittest
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias, Union, cast
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias, Union, cast
 
-from ttc_middleware.sandbox import Raised, Reply, Returned
+from ttc_middleware.sandbox import Raised, Reply, Returned, Tests
+from ttc_middleware.sandbox._packages import installed, providing
 from ttc_middleware.sandbox._wire import plain
 
 Case: TypeAlias = Union["tuple[Any, Any]", str]
 """`(args, expected)`, or lines such as `"assert double(2) == 4"`."""
 
-CANDIDATE = "candidate"  # how test lines may call the entry, whatever its name
-_GIVEN = {"raises", "__name__"}
+CANDIDATE = "candidate"  # how tests may call the entry, whatever its name
+_GIVEN = {"raises", "__name__", "__file__"}
 _SHORT = 120
 
 
@@ -25,13 +31,14 @@ _SHORT = 120
 class Made:
     """A call that was made, and what it led to."""
 
-    entry: str
+    what: str
+    """The function, in words."""
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
     reply: Reply
 
     def __str__(self) -> str:
-        call = called(self.entry, self.args, self.kwargs)
+        call = called(self.what, self.args, self.kwargs)
         if isinstance(self.reply, Returned):
             return f"{call} returned {short(self.reply.value)}"
         return f"{call} {'raised ' if isinstance(self.reply, Raised) else ''}{why(self.reply)}"
@@ -43,6 +50,9 @@ class Example:
 
     args: tuple[Any, ...]
     expected: Any
+    kwargs: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    entry: str | None = None
+    """The function, where the test names it."""
 
     def passes(self, reply: Reply, tolerance: float) -> bool:
         """Whether a reply is the expected one."""
@@ -60,48 +70,59 @@ class Example:
 
 
 @dataclass(frozen=True)
-class Lines:
-    """Lines of test code, and the functions of the candidate that they use."""
+class Suite:
+    """Test code, which runs in a sandbox of its own."""
 
-    source: str
-    names: frozenset[str]
+    tests: Tests
+    about: str
+    """The test in words, for those that say no more of themselves."""
+    packages: tuple[str, ...] = ()
+    """What the tests themselves import."""
 
 
 @dataclass(frozen=True)
 class Wrong:
     """A test that does not pass; put into words only when asked, since the code may have returned a lot."""
 
-    case: Example | Lines
-    made: Made
+    test: str | Example
+    made: Made | None
     """The call that shows it."""
-    verdict: Reply | None = None
-    """How the lines ended."""
+    said: str = ""
+    """How the test ended."""
 
     def __str__(self) -> str:
-        if isinstance(self.case, Example):
-            return f"{self.made}, expected {self.case.wanted()}"
-        return f"{self.case.source} failed{f' ({why(self.verdict)})' if self.verdict else ''}: {self.made}"
+        if isinstance(self.test, Example):
+            return f"{self.made}, expected {self.test.wanted()}"
+        said = f" ({self.said})" if self.said else ""
+        return f"{self.test} failed{said}{'' if self.made is None else f': {self.made}'}"
 
 
-def parse(tests: object, entry: str | None) -> list[Example | Lines]:
+def parse(tests: object, entry: str | None) -> list[Example | Suite]:
     """Check tests.
 
     Raises:
         ValueError: there are none, or one is broken.
         TypeError: one is no test, or its arguments are no plain data.
     """
-    if isinstance(tests, (str, bytes)) or not isinstance(tests, Sequence):
-        raise TypeError(f"tests is a sequence of tests, not {tests!r:.100}")
+    if isinstance(tests, str):
+        return [_suite("tests", tests)]
+    if isinstance(tests, bytes) or not isinstance(tests, Sequence):
+        raise TypeError(f"tests is a sequence of tests, or the text of a test file, not {tests!r:.100}")
     if not tests:
         raise ValueError("tests is empty: without a test everything would pass")
     return [_parse(f"tests[{index}]", case, entry) for index, case in enumerate(cast("Sequence[object]", tests))]
 
 
-def _parse(which: str, case: object, entry: str | None) -> Example | Lines:
+def source_of(case: type[unittest.TestCase]) -> str:
+    """The source text of a test case."""
+    return f"import unittest\nfrom unittest import *\n{textwrap.dedent(inspect.getsource(case))}"
+
+
+def _parse(which: str, case: object, entry: str | None) -> Example | Suite:
     if isinstance(case, str):
-        return Lines(case, _names(which, case, entry))
+        return _compiled(case, entry) or _suite(which, case)
     if not isinstance(case, tuple) or len(cast("tuple[object, ...]", case)) != 2:  # noqa: PLR2004  # a pair
-        raise TypeError(f"{which} is neither a tuple (args, expected) nor a string of assert lines: {case!r:.100}")
+        raise TypeError(f"{which} is neither a tuple (args, expected) nor a string of test code: {case!r:.100}")
     given, expected = cast("tuple[Any, object]", case)
     args: tuple[Any, ...] = given if isinstance(given, tuple) else (given,)  # pyright: ignore[reportUnknownVariableType]
     try:
@@ -115,12 +136,63 @@ def _parse(which: str, case: object, entry: str | None) -> Example | Lines:
     return Example(args, expected)
 
 
-def _names(which: str, source: str, entry: str | None) -> frozenset[str]:
-    """The names that test lines use and do not define: functions of the candidate."""
+def _compiled(source: str, entry: str | None) -> Example | None:
+    """`assert f(literals) == literal` as the example that it is: that needs no second sandbox."""
     try:
+        [statement] = ast.parse(source).body
+        assert isinstance(statement, ast.Assert)
+        compared = statement.test
+        assert isinstance(compared, ast.Compare)
+        call, [operation], [right] = compared.left, compared.ops, compared.comparators
+        assert isinstance(operation, ast.Eq)
+        assert isinstance(call, ast.Call)
+        assert isinstance(call.func, ast.Name)
+        args = tuple(ast.literal_eval(each) for each in call.args)
+        kwargs = {str(each.arg): ast.literal_eval(each.value) for each in call.keywords if each.arg}
+        expected = ast.literal_eval(right)
+        plain((args, kwargs, expected))
+    except (AssertionError, ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+        return None
+    name = call.func.id
+    if len(kwargs) != len(call.keywords) or hasattr(builtins, name) or name == "raises":
+        return None
+    return Example(args, expected, kwargs, entry if name == CANDIDATE else name)
+
+
+def _suite(which: str, source: str) -> Suite:
+    try:
+        tree = ast.parse(source)
         top = symtable.symtable(source, "test", "exec")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ValueError(f"{which} is not Python ({error}): {source!r:.100}") from None
+    kind: Literal["lines", "unittest", "pytest"] = "lines"
+    for statement in tree.body:
+        if isinstance(statement, ast.ClassDef) and any("TestCase" in ast.unparse(base) for base in statement.bases):
+            kind = "unittest"
+            break
+        if isinstance(statement, (ast.FunctionDef, ast.ClassDef)) and statement.name.lower().startswith("test"):
+            kind = "pytest"
+    names, modules = _names(top), _modules(tree)
+    if kind == "lines" and _defines_check(tree):  # as in HumanEval
+        source, names = f"{source}\ncheck({CANDIDATE})\n", names | {CANDIDATE}
+    packages = {module: providing(module) for module in sorted(modules)}
+    code = [module for module, package in packages.items() if package is None]
+    if not names and not code:
+        raise ValueError(f"{which} calls nothing of the code: {source!r:.100}")
+    if len(code) > 1:
+        raise ValueError(f"{which} imports {' and '.join(code)}, which are not installed: one can be the code")
+    needed = [package for package in packages.values() if package] + (["pytest"] if kind == "pytest" else [])
+    installed(tuple(needed))
+    return Suite(Tests(kind, source, sorted(names), code), source, tuple(dict.fromkeys(needed)))
+
+
+def _defines_check(tree: ast.Module) -> bool:
+    functions = [each for each in tree.body if isinstance(each, ast.FunctionDef)]
+    return any(each.name == "check" and [arg.arg for arg in each.args.args] == [CANDIDATE] for each in functions)
+
+
+def _names(top: symtable.SymbolTable) -> frozenset[str]:
+    """The names that tests use and do not define: the code's."""
     defined = {each.get_name() for each in top.get_symbols() if each.is_assigned() or each.is_imported()}
     used: set[str] = set()
     tables = [top]
@@ -128,12 +200,18 @@ def _names(which: str, source: str, entry: str | None) -> frozenset[str]:
         table = tables.pop()
         tables += table.get_children()
         used |= {each.get_name() for each in table.get_symbols() if each.is_referenced() and each.is_global()}
-    names = frozenset(name for name in used - defined - _GIVEN if not hasattr(builtins, name))
-    if not names:
-        raise ValueError(f"{which} calls nothing of the code: {source!r:.100}")
-    if entry is not None and (unknown := names - {entry, CANDIDATE}):
-        raise ValueError(f"{which} uses {', '.join(sorted(unknown))}, which it does not define and is not {entry!r}")
-    return names
+    return frozenset(name for name in used - defined - _GIVEN if not hasattr(builtins, name))
+
+
+def _modules(tree: ast.Module) -> frozenset[str]:
+    """What tests import from elsewhere than the standard library; some of it may be the code itself."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module.partition(".")[0])
+    return frozenset(found - sys.stdlib_module_names - {"pytest"})
 
 
 def _equal(got: Any, expected: Any, tolerance: float) -> bool:

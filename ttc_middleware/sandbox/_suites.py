@@ -1,0 +1,145 @@
+"""What the worker on the tests' side learns: to run them, with the program's names at hand.
+
+Its code runs in the worker's own namespace, after that of `_objects`.
+"""
+
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
+# Values of any type are its business.
+
+from __future__ import annotations
+
+import builtins
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ._objects import EXCEPTIONS, Handle, ask
+    from ._worker import OPERATIONS, STATE, Raises, encode
+
+
+def check(kind: str, source: str, names: list[str], modules: list[str]) -> str:
+    """Run tests that use a program by handles; for each test its name, whether it passed, and why not."""
+    import importlib.util  # noqa: PLC0415  # not for those who run no tests
+
+    STATE["tests"] = True
+    for name in modules:  # the program, by whatever name the tests import it
+        try:
+            found = importlib.util.find_spec(name)
+        except (ImportError, ValueError):
+            found = None
+        if found is None:
+            sys.modules[name] = Program(name)
+    for name in names:  # whoever runs the tests, a name that they do not define is the program's
+        setattr(builtins, name, named(name))
+    result = {"lines": lines, "unittest": by_unittest, "pytest": by_pytest}[kind](source)
+    if "misfit" in STATE:
+        raise STATE["misfit"]
+    return encode(result)
+
+
+OPERATIONS["check"] = check
+
+
+def named(name: str) -> Any:
+    """What a name of the program is for a test: a handle; for an exception, a class that can be caught."""
+    handle = Handle(name)
+    if name[:1].isupper():
+        try:
+            base = ask("exception", handle)
+        except Exception:  # noqa: BLE001  # it says so when it is used
+            base = None
+        if base is not None:
+            return EXCEPTIONS.setdefault(name, type(name, (getattr(builtins, base),), {}))
+    return handle
+
+
+class Program(type(sys)):  # type: ignore[misc]  # the class of modules, without an import
+    """A module whose names are the program's."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return named(name)
+
+
+def lines(source: str) -> Any:
+    """Run lines that pass if they raise nothing."""
+    scope: dict[str, Any] = {"__name__": "test", "raises": Raises}
+    if "asyncio" in source:
+        _run_handles()
+    exec(compile(source, "test.py", "exec", dont_inherit=True), scope)  # noqa: S102  # what a sandbox is for
+    return None
+
+
+def _run_handles() -> None:
+    """Let `asyncio.run()` take a coroutine of the program's."""
+    import asyncio  # noqa: PLC0415, TID251  # the tests'
+
+    run: Any = asyncio.run
+
+    def run_either(main: Any, **more: Any) -> Any:
+        return ask("await", main) if isinstance(main, Handle) else run(main, **more)
+
+    asyncio.run = run_either
+
+
+def by_unittest(source: str) -> Any:
+    """Run the test cases of a source text."""
+    import unittest  # noqa: PLC0415  # slow
+
+    module: Any = type(sys)("test")
+    sys.modules["test_of_program"] = module
+    exec(compile(source, "test.py", "exec", dont_inherit=True), module.__dict__)  # noqa: S102  # as above
+    ended: list[Any] = []
+
+    class Listening(unittest.TestResult):
+        def addSuccess(self, test: Any) -> None:  # noqa: N802  # unittest's own name
+            ended.append([str(test), True, ""])
+
+        def addFailure(self, test: Any, err: Any) -> None:  # noqa: N802
+            ended.append([str(test), False, f"{err[0].__name__}: {err[1]}"[:500]])
+
+        def addError(self, test: Any, err: Any) -> None:  # noqa: N802
+            self.addFailure(test, err)
+
+        def addSubTest(self, test: Any, subtest: Any, err: Any) -> None:  # noqa: ARG002, N802
+            if err is not None:
+                self.addFailure(subtest, err)
+
+        def addExpectedFailure(self, test: Any, err: Any) -> None:  # noqa: ARG002, N802
+            self.addSuccess(test)
+
+        def addUnexpectedSuccess(self, test: Any) -> None:  # noqa: N802
+            ended.append([str(test), False, "passed, where it is expected to fail"])
+
+    unittest.defaultTestLoader.loadTestsFromModule(module).run(Listening())
+    return ended
+
+
+def by_pytest(source: str) -> Any:
+    """Run a file of tests."""
+    import os  # noqa: PLC0415  # the worker's, where a linter does not see it
+
+    import pytest  # noqa: PLC0415  # slow
+
+    ended: list[Any] = []
+
+    class Listening:
+        def pytest_runtest_logreport(self, report: Any) -> None:
+            if report.when == "call" or report.failed:
+                crash = getattr(report.longrepr, "reprcrash", None)
+                if not report.skipped or hasattr(report, "wasxfail"):
+                    ended.append([report.nodeid, not report.failed, str(getattr(crash, "message", ""))[:500]])
+
+        def pytest_collectreport(self, report: Any) -> None:
+            if report.failed:
+                ended.append([report.nodeid, False, str(report.longrepr)[-500:]])
+
+    with open("test_program.py", "w", encoding="utf-8") as file:  # noqa: PTH123  # no pathlib, to stay small
+        file.write(source)
+    _run_handles()
+    quietly = ["-q", "-s", "-p", "no:cacheprovider", "-p", "no:faulthandler", "-c", os.devnull, "--rootdir", "."]
+    pytest.main([*quietly, "test_program.py"], plugins=[Listening()])
+    return ended

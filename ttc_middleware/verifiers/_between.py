@@ -1,0 +1,52 @@
+"""Between code and its tests: both run in sandboxes, and every use that one makes of the other goes through here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ttc_middleware.sandbox import Reply, Returned, Session, Unfit, Use
+from ttc_middleware.sandbox._wire import Handle
+
+from ._cases import CANDIDATE, Made
+
+_COMPARING = frozenset({"eq", "ne", "lt", "le", "gt", "ge"})
+
+
+@dataclass
+class Between:
+    """Passes on what tests ask of code, and the code of tests, and remembers what feedback and trust need."""
+
+    code: Session
+    entry: str
+    """What `candidate` means."""
+    tester: Session = field(init=False)
+    last: Made | None = None
+    """The last call of the code."""
+    unfit: Made | None = None
+    """The first whose result could not cross."""
+    own_word: bool = False
+    """Objects of the code's were compared with each other: equal is what the code says is equal."""
+    _words: dict[int, str] = field(default_factory=dict[int, str])
+    """What a handle stands for, in words."""
+
+    async def ask_code(self, use: Use) -> Reply:
+        """Have the code's process do what a test asks."""
+        on = self.entry if use.on == CANDIDATE else use.on
+        reply = await self.code.use(Use(use.operation, on, use.args, use.kwargs), self.ask_tests)
+        if use.operation == "exception":  # a question of ours, not of a test
+            return reply
+        what = self._words.get(on, "<object>") if isinstance(on, int) else on
+        if isinstance(reply, Returned) and isinstance(reply.value, Handle) and isinstance(reply.value.on, int):
+            attribute = use.operation == "get" and use.args and isinstance(use.args[0], str)
+            self._words[reply.value.on] = f"{what}.{use.args[0]}" if attribute else f"<{reply.value.kind}>"
+        if use.operation == "call" or self.last is None or not isinstance(reply, Returned):
+            words = what if use.operation == "call" else f"{use.operation} of {what}"
+            self.last = Made(words, use.args, use.kwargs, reply)
+        if isinstance(reply, Unfit):
+            self.unfit = self.unfit or self.last
+        self.own_word |= use.operation in _COMPARING
+        return reply
+
+    async def ask_tests(self, use: Use) -> Reply:
+        """Have the tests' process call one of its functions, which the code was given."""
+        return await self.tester.use(use, self.ask_code)
