@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-FOLDER = Path(__file__).parent / "sandbox" / "programs"
+FOLDER = Path(__file__).parent / "sandbox" / "corpus"
 
 
 def programs(name: str) -> dict[str, str]:

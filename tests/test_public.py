@@ -58,8 +58,8 @@ def test_what_is_public_explains_itself(package):
 def test_a_name_that_is_not_there_is_an_attribute_error_like_any_other():
     with pytest.raises(AttributeError, match="module 'ttc_middleware' has no attribute 'best_of_n'"):
         _ = ttc.best_of_n
-    with pytest.raises(AttributeError, match=r"module 'ttc_middleware\.verifiers' has no attribute 'Judge'"):
-        _ = ttc.verifiers.Judge
+    with pytest.raises(AttributeError, match=r"module 'ttc_middleware\.verifiers' has no attribute 'Oracle'"):
+        _ = ttc.verifiers.Oracle
 
 
 def test_configuration_prints_as_one_would_write_it():

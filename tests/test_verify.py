@@ -407,3 +407,39 @@ def test_the_threshold_must_be_a_score(accept):
 def test_the_timeout_must_be_a_positive_number_of_seconds(timeout):
     with pytest.raises(ValueError, match=r"verifier_timeout= must be a positive number of seconds, got"):
         ttc.scale(ttc.BestOfN(2), verifier=lambda output: True, verifier_timeout=timeout)
+
+
+@pytest.mark.anyio
+async def test_a_function_warns_when_its_verifier_was_measured_and_is_no_better_than_a_coin():
+    def coin(output):
+        return len(output) % 2 == 0
+
+    labelled = [("ab" if (place // 2) % 2 else "a", place % 2 == 0) for place in range(80)]
+    measurement = await ttc.verifiers.measure(coin, labelled)
+    verifier = ttc.verifiers.Measured(coin, measurement)
+    with pytest.warns(UserWarning, match="below break-even"):
+        ttc.scale(ttc.BestOfN(2), verifier=verifier, name="flips")(writes)
+    ttc.scale(ttc.BestOfN(2), verifier=verifier, name="flips")(writes)  # once
+
+
+async def writes():
+    return "x"
+
+
+@pytest.mark.anyio
+async def test_equal_answers_of_one_search_are_shown_to_a_judge_once():
+    asked = []
+
+    async def ask(messages):
+        asked.append(messages)
+        return '{"score": 5, "reason": "fine"}' if "right" in str(messages) else '{"score": 1, "reason": "no"}'
+
+    answers = iter(["same", "same", "other", "same", "right"])
+
+    async def answer():
+        return next(answers)
+
+    judge = ttc.verifiers.Judge(ask, "Is it so?")
+    result = await ttc.scale(ttc.BestOfN(5, stop="all"), verifier=judge)(answer).run()
+    assert result.output == "right"
+    assert len(asked) == 3

@@ -7,6 +7,7 @@ import math
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import anyio
@@ -33,9 +34,30 @@ class Judge:
         self._check = check
         self._blocked = 0.0
         """Seconds for which it has held the event loop, at worst."""
+        self._given: dict[str, Verdict] = {}
+        """By the text that they are of, where asking costs."""
+        self._asking: dict[str, anyio.Event] = {}
 
     async def verdict(self, sample: Sample[Any], arguments: Mapping[str, Any]) -> Verdict:
         """The verdict, tried twice: a verifier that breaks says nothing about the sample."""
+        text = sample.text if self._check.dear else None
+        if text is None:
+            return await self._verdict(sample, arguments)
+        while text in self._asking:
+            await self._asking[text].wait()
+        if text not in self._given:
+            self._asking[text] = anyio.Event()
+            try:
+                verdict = await self._verdict(sample, arguments)
+                if verdict.failed:
+                    return verdict
+                self._given[text] = replace(verdict, usage=None)  # paid for once
+                return verdict
+            finally:
+                self._asking.pop(text).set()
+        return self._given[text]
+
+    async def _verdict(self, sample: Sample[Any], arguments: Mapping[str, Any]) -> Verdict:
         verdict = Verdict(0.0)
         for _ in range(2):
             try:

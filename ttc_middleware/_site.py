@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any, TypeVar
 
 from ._budget import Budget
-from ._context import SCOPE, SETTINGS
+from ._context import SCOPE, SETTINGS, warn_once
 from ._plan import OnReject, PlainFunction, Plan
 from ._policy import Policy, check_options
 from ._strategy import check_strategy, needs, needs_verifier
@@ -71,6 +71,12 @@ class Site:
             raise ValueError(f"verifier_timeout= must be a positive number of seconds, got {timeout!r}")
         if self.verifier is not None:
             object.__setattr__(self, "check", prepare(self.verifier, self.known))
+            if hasattr(self.verifier, "measurement"):
+                from .verifiers.measuring import warning_of  # noqa: PLC0415  # only for those who have measured
+
+                said = warning_of(self.verifier)
+                if said is not None:
+                    warn_once("below break-even", self.name, f"{self.name}: {said}")
         if self.strategy is not None:
             check_strategy(self.strategy)
             self._suits(self.strategy)

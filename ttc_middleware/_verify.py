@@ -26,6 +26,8 @@ class Check:
     """Exceptions of the wrapped function that mean: this answer is wrong."""
     explain: Callable[[Exception], str] = str
     """The feedback of such an exception."""
+    dear: bool = False
+    """It asks a model: equal answers of one search are judged once."""
     waits: bool = False
     """Known to be async; one that is not known to be may still return something to wait for."""
 
@@ -54,9 +56,15 @@ def prepare(verifier: Any, known: frozenset[str] | None) -> Check:
     if callable(check):
         _takes_arguments(verifier, check)
         _known_names(label(verifier), cast("frozenset[str]", getattr(verifier, "parameters", frozenset[str]())), known)
+        of_sample = getattr(verifier, "check_sample", None)  # a composition, whose members may judge outputs or texts
         return Check(
             name=label(verifier),
-            ask=lambda sample, arguments: check(_subject(sample), arguments=arguments),
+            ask=(
+                (lambda sample, arguments: of_sample(sample, arguments=arguments))
+                if callable(of_sample)
+                else lambda sample, arguments: check(_subject(sample), arguments=arguments)
+            ),
+            dear=bool(getattr(verifier, "soft", False)),
             rejects=tuple(cast("Iterable[type[Exception]]", getattr(verifier, "rejects", ()))),
             explain=getattr(verifier, "explain", str),
             waits=_is_async(check),

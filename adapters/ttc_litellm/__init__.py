@@ -5,8 +5,9 @@ litellm's functions in place, so that `from litellm import acompletion` before i
 provider, sync and async, streams included.
 """
 
+from ._ask import ask
 from ._completion import Completion
 from ._patch import instrument, uninstrument
 from ._responses import Responses
 
-__all__ = ["Completion", "Responses", "instrument", "uninstrument"]
+__all__ = ["Completion", "Responses", "ask", "instrument", "uninstrument"]

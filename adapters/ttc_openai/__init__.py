@@ -4,8 +4,9 @@ Works with openai 2 and 3, with Azure's clients, and with every server that spea
 completions and responses, `parse()`, streams and stream helpers, raw responses.
 """
 
+from ._ask import ask
 from ._chat import Chat
 from ._responses import Responses
 from ._wrap import instrument, uninstrument, wrap
 
-__all__ = ["Chat", "Responses", "instrument", "uninstrument", "wrap"]
+__all__ = ["Chat", "Responses", "ask", "instrument", "uninstrument", "wrap"]

@@ -1,18 +1,14 @@
-"""Code that tries to make a wrong answer look right. Nobody in its process knows what is expected of it."""
+"""Code that tries to make a wrong answer look right reaches the channel; `test_corpus.py` has what it tries there."""
 
 from __future__ import annotations
-
-import secrets
 
 import pytest
 from programs import programs
 
-from ttc_middleware.sandbox import Limits
 from ttc_middleware.verifiers.unit_tests import UnitTests
 
 pytestmark = pytest.mark.anyio
-FORGERIES = programs("forgeries")
-PRELUDE = FORGERIES["returns True"].partition("def f(x)")[0]
+PRELUDE = programs("protocol")["sends an empty frame"].partition("def f(x)")[0]
 
 
 @pytest.fixture
@@ -23,15 +19,6 @@ def anyio_backend():
 @pytest.fixture(params=["bubblewrap", "landlock", "unsafe"])
 def sandbox(request):
     return request.param
-
-
-@pytest.mark.parametrize("attack", FORGERIES.values(), ids=FORGERIES)
-async def test_a_wrong_answer_never_passes(attack, sandbox):
-    answer = secrets.token_hex(16)
-    tests = [(1, answer), (2, answer), f"assert f(3) == {answer!r}"]
-    verdict = await UnitTests(tests, entry="f", sandbox=sandbox, limits=Limits(cpu_s=1, wall_s=60)).check(attack)
-    assert verdict.score == 0
-    assert verdict.feedback
 
 
 async def test_the_attacks_reach_the_channel(sandbox):

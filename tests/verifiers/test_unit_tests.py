@@ -95,9 +95,7 @@ async def test_a_test_may_be_lines_of_python(line):
 
 async def test_feedback_on_a_line_tells_what_the_code_returned():
     verdict = await UnitTests(["assert double(2) < 4"]).check("def double(x): return 5")
-    assert (
-        verdict.feedback == "0 of 1 tests passed. assert double(2) < 4 failed (AssertionError): double(2) returned 5"
-    )
+    assert verdict.feedback == "0 of 1 tests passed. assert double(2) < 4 failed (AssertionError): double(2) returned 5"
 
 
 async def test_lines_may_use_several_functions_of_the_code():

@@ -66,6 +66,10 @@ class Probe:
     """It ran, and nothing got out."""
     reason: str = ""
     """Why not, in words for whoever installs things."""
+    could: tuple[str, ...] = ()
+    """What the code inside managed to do of what it should not."""
+    could_not: tuple[str, ...] = ()
+    """What it tried in vain."""
 
 
 @dataclass(frozen=True)

@@ -26,13 +26,13 @@ def attempts():
         "start a process": lambda: os.fork() or os._exit(0),
         "run a program": run,
     }
-    done = []
+    done = {}
     for name, attempt in tried.items():
         try:
             attempt()
+            done[name] = True
         except OSError:
-            continue
-        done.append(name)
+            done[name] = False
     return done
 """
 _LIMITS = Limits(wall_s=10, cpu_s=5)
@@ -45,7 +45,7 @@ async def probe(sandbox: Sandbox, *, isolates: bool = True) -> Probe:
     except SandboxFailed as error:
         return Probe(works=False, reason=str(error))
     try:
-        await session.load(_PROGRAM if isolates else "attempts = list")
+        await session.load(_PROGRAM)
         reply = await session.call("attempts", (), {})
     except (SandboxFailed, GuestFailed) as error:
         return Probe(works=False, reason=str(error))
@@ -53,6 +53,8 @@ async def probe(sandbox: Sandbox, *, isolates: bool = True) -> Probe:
         await session.kill()
     if not isinstance(reply, Returned):
         return Probe(works=False, reason=f"the self-test broke: {reply}")
-    if reply.value:
-        return Probe(works=False, reason=f"code inside could {', '.join(map(str, reply.value))}")
-    return Probe(works=True)
+    could = tuple(name for name, done in reply.value.items() if done)
+    cannot = tuple(name for name, done in reply.value.items() if not done)
+    if could and isolates:
+        return Probe(False, f"code inside could {', '.join(could)}", could, cannot)
+    return Probe(True, "", could, cannot)

@@ -105,7 +105,7 @@ def parse(tests: object, entry: str | None) -> list[Example | Suite]:
         TypeError: one is no test, or its arguments are no plain data.
     """
     if isinstance(tests, str):
-        return [_suite("tests", tests)]
+        return [_parse("tests", each, entry) for each in _apart(tests)]
     if isinstance(tests, bytes) or not isinstance(tests, Sequence):
         raise TypeError(f"tests is a sequence of tests, or the text of a test file, not {tests!r:.100}")
     if not tests:
@@ -134,6 +134,20 @@ def _parse(which: str, case: object, entry: str | None) -> Example | Suite:
     if isinstance(expected, type) and getattr(builtins, expected.__name__, None) is not expected:
         raise ValueError(f"{which} expects {expected.__name__}, where only exceptions of builtins cross")
     return Example(args, expected)
+
+
+def _apart(source: str) -> list[str]:
+    """Each `assert` by itself, where nothing else in a text has an effect; else the text as it is."""
+    try:
+        body = ast.parse(source).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return [source]  # what is wrong with it is said elsewhere
+    if not all(isinstance(each, (ast.Assert, ast.Import, ast.ImportFrom)) for each in body):
+        return [source]
+    lines = [ast.get_source_segment(source, each) or "" for each in body]
+    given = [line for line, each in zip(lines, body, strict=True) if not isinstance(each, ast.Assert)]
+    asserts = [line for line, each in zip(lines, body, strict=True) if isinstance(each, ast.Assert)]
+    return ["\n".join([*given, line]) for line in asserts] or [source]
 
 
 def _compiled(source: str, entry: str | None) -> Example | None:
