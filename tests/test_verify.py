@@ -426,6 +426,7 @@ async def writes():
     return "x"
 
 
+@pytest.mark.filterwarnings("ignore:no model call was seen:UserWarning")  # by the judge
 @pytest.mark.anyio
 async def test_equal_answers_of_one_search_are_shown_to_a_judge_once():
     asked = []
@@ -437,6 +438,7 @@ async def test_equal_answers_of_one_search_are_shown_to_a_judge_once():
     answers = iter(["same", "same", "other", "same", "right"])
 
     async def answer():
+        ttc.record_usage(ttc.Usage(1, 1, 1))
         return next(answers)
 
     judge = ttc.verifiers.Judge(ask, "Is it so?")

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import anyio
 
@@ -80,10 +80,13 @@ def _tests(path: str) -> Any:
     text = _text(path)
     if not path.endswith(".json"):
         return text
-    pairs = json.loads(text)
-    if not isinstance(pairs, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):  # noqa: PLR2004  # a pair
-        raise ValueError(f"{path} is a list of [[argument, …], expected] pairs")
-    return [(tuple(args) if isinstance(args, list) else args, expected) for args, expected in pairs]
+    cases: list[tuple[Any, Any]] = []
+    for pair in cast("list[Any]", json.loads(text)):
+        if not isinstance(pair, list) or len(cast("list[Any]", pair)) != 2:  # noqa: PLR2004  # a pair
+            raise ValueError(f"{path} is a list of [[argument, …], expected] pairs, and has {pair!r:.100}")
+        args, expected = cast("list[Any]", pair)
+        cases.append((tuple(cast("list[Any]", args)) if isinstance(args, list) else args, expected))
+    return cases
 
 
 def _needed(given: argparse.Namespace, option: str) -> str:

@@ -27,9 +27,10 @@ from ._bubblewrap import isolated, packages_inside
 from ._child import Spawned
 from ._landlock import rules
 from ._probe import probe
-from ._process import Plan, start
-from ._python import command, limits_inside, program, spare_user, worker
+from ._process import LESSONS, Plan, start
+from ._python import code, command, limits_inside, program, spare_user
 from ._slots import capacity
+from ._wire import pack
 
 _PATIENCE_S = 0.5  # for a server to end by itself
 
@@ -85,7 +86,7 @@ class ForkServer:
             },
             "packages": packages,
         }
-        return Plan(self.name, server.fork, setup, limits)
+        return Plan(self.name, server.fork, setup, limits, knows=LESSONS)
 
 
 class _Server:
@@ -125,7 +126,7 @@ class _Server:
         with theirs:
             spawned = Spawned(self._launch, theirs.fileno())
         control.settimeout(_PATIENCE_S)
-        control.sendall(program("_zygote.py") + worker())
+        control.sendall(program("_zygote.py") + pack([code(name) for name in ("_worker.py", *LESSONS)]))
         self._running = spawned, control
         self._finalizer = weakref.finalize(self, _ended, spawned, control)
         return self._running

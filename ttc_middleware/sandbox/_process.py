@@ -27,6 +27,8 @@ _START_S = 20.0  # for an interpreter that starts in 0.03: only a machine in tro
 _KILL_S = 1.0
 _LATE_S = 1.0  # more for an answer that had come when our own loop was late to look
 _TICK_S = 0.002
+LESSONS = ("_objects.py", "_suites.py")
+"""What a worker learns when it is asked for more than a call: to use objects, and to run tests."""
 _DEEPEST = 100  # test and program, each waiting for the other
 _FILES = 1000
 _SPARE = 4096  # bytes of a frame beside its value
@@ -47,6 +49,8 @@ class Plan:
     limits: Limits
     boot: bytes = b""
     """What the child reads before it knows what to do with its setup."""
+    knows: tuple[str, ...] = ()
+    """Those of `LESSONS` that it has learnt already."""
     folder: str | None = None
     """A scratch folder of ours, to be removed."""
     measured: bool = False
@@ -107,7 +111,7 @@ class Process:
         self._worker: int | None = None  # a pidfd, once it has spoken
         self._wanted = 0.0  # seconds of CPU, for locking itself in
         self._closed = self._listening = False
-        self._learned: set[str] = set()
+        self._learned = set(plan.knows)
         self._depth = 0
         self._complaint = ""
         self._channel = Channel(self._measure if plan.measured else None)
@@ -162,8 +166,7 @@ class Process:
         return await self._extended(("use", use.operation, use.on, tree(use.args), tree(dict(use.kwargs))), tests)
 
     async def _extended(self, request: tuple[Any, ...], peer: Peer) -> Reply:
-        lessons = ("_objects.py", *(("_suites.py",) if request[0] == "check" else ()))
-        for lesson in lessons:
+        for lesson in LESSONS[: 2 if request[0] == "check" else 1]:
             if lesson not in self._learned:
                 self._learned.add(lesson)
                 await self._ask(("learn", code(lesson)))

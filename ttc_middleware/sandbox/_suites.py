@@ -21,25 +21,29 @@ if TYPE_CHECKING:
 
 def check(kind: str, source: str, names: list[str], modules: list[str]) -> str:
     """Run tests that use a program by handles; for each test its name, whether it passed, and why not."""
-    import importlib.util  # noqa: PLC0415  # not for those who run no tests
-
-    STATE["tests"] = True
+    STATE.update(tests=True, misfit=None)
     for name in modules:  # the program, by whatever name the tests import it
-        try:
-            found = importlib.util.find_spec(name)
-        except (ImportError, ValueError):
-            found = None
-        if found is None:
+        if not installed(name):
             sys.modules[name] = Program(name)
     for name in names:  # whoever runs the tests, a name that they do not define is the program's
         setattr(builtins, name, named(name))
     result = {"lines": lines, "unittest": by_unittest, "pytest": by_pytest}[kind](source)
-    if "misfit" in STATE:
+    if STATE["misfit"] is not None:
         raise STATE["misfit"]
     return encode(result)
 
 
 OPERATIONS["check"] = check
+
+
+def installed(name: str) -> bool:
+    """Whether a module of this name can be imported."""
+    import importlib.util  # noqa: PLC0415  # slow, and few tests import anything
+
+    try:
+        return importlib.util.find_spec(name) is not None
+    except (ImportError, ValueError):
+        return False
 
 
 def named(name: str) -> Any:

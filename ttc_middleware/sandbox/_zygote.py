@@ -31,8 +31,8 @@ LIKED = (
 def main() -> None:
     """Fork for each message on standard input; end where it ends, and all workers with it."""
     worker: dict[str, Any] = {"__name__": "worker"}
-    code = marshal.loads(exactly(int.from_bytes(exactly(4), "big")))  # noqa: S302  # the host wrote it
-    exec(code, worker)  # noqa: S102  # as above
+    for code in marshal.loads(exactly(int.from_bytes(exactly(4), "big"))):  # noqa: S302  # the host wrote it
+        exec(code, worker)  # noqa: S102  # as above
     worker["libc"]()
     for name in LIKED:
         __import__(name)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from ttc_middleware.sandbox import Reply, Returned, Session, Unfit, Use
 from ttc_middleware.sandbox._wire import Handle
 
-from ._cases import CANDIDATE, Made
+from ._cases import CANDIDATE, Made, Suite
 
 _COMPARING = frozenset({"eq", "ne", "lt", "le", "gt", "ge"})
 
@@ -19,15 +20,23 @@ class Between:
     code: Session
     entry: str
     """What `candidate` means."""
-    tester: Session = field(init=False)
+    open_tester: Callable[[Suite], Awaitable[Session]]
     last: Made | None = None
     """The last call of the code."""
     unfit: Made | None = None
     """The first whose result could not cross."""
     own_word: bool = False
     """Objects of the code's were compared with each other: equal is what the code says is equal."""
+    _tester: Session = field(init=False)
     _words: dict[int, str] = field(default_factory=dict[int, str])
     """What a handle stands for, in words."""
+
+    async def run(self, suite: Suite) -> Reply:
+        """Run tests, and forget what was noted of those before."""
+        self.last = self.unfit = None
+        self.own_word = False
+        self._tester = await self.open_tester(suite)
+        return await self._tester.check(suite.tests, self.ask_code)
 
     async def ask_code(self, use: Use) -> Reply:
         """Have the code's process do what a test asks."""
@@ -49,4 +58,4 @@ class Between:
 
     async def ask_tests(self, use: Use) -> Reply:
         """Have the tests' process call one of its functions, which the code was given."""
-        return await self.tester.use(use, self.ask_code)
+        return await self._tester.use(use, self.ask_code)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, cast
 from unittest import TestCase
@@ -12,25 +11,19 @@ from unittest import TestCase
 from ttc_middleware._types import Verdict
 from ttc_middleware.sandbox import (
     Choice,
-    GuestFailed,
     Limits,
-    Returned,
-    Sandbox,
-    Session,
-    Unfit,
     select,
     valid,
 )  # fmt: skip
 from ttc_middleware.sandbox._slots import slot
 
-from ._between import Between
-from ._cases import CANDIDATE, Case, Example, Made, Suite, Wrong, called, parse, source_of, why
+from ._cases import Case, Example, Suite, parse, source_of
 from ._code import extract_code
 from ._feedback import bounded
 from ._given import Given
+from ._run import Run
 
 _LONGEST = 1 << 20
-_BIG_CALL = 16 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +125,7 @@ class UnitTests:
             return Verdict(0.0, f"the code is {len(source):,} characters long, where {_LONGEST:,} are allowed")
         async with slot():
             sandbox = await select(self.sandbox, allow_unsafe=self.allow_unsafe)
-            run = _Run(sandbox, self.limits, self.tolerance)
+            run = Run(sandbox, self.limits, self.tolerance)
             seen, unseen = await run.judge(source, self.entry, public, hidden)
         passed, count = seen.passed + unseen.passed, seen.count + unseen.count
         failure = seen.first or (unseen.first and f"{unseen.count - unseen.passed} of the hidden tests failed")
@@ -150,124 +143,3 @@ def _text(tests: object) -> object:
     if isinstance(tests, type) and issubclass(cast("type[object]", tests), TestCase):
         return source_of(cast("type[TestCase]", tests))
     return tests
-
-
-@dataclass(frozen=True)
-class _Judged:
-    """What became of some tests."""
-
-    passed: int
-    count: int
-    first: object | None = None
-    """The first failure, which says in words what it is."""
-    own_word: bool = False
-    """The code's own objects were compared with each other, by its own word."""
-
-
-@dataclass(frozen=True)
-class _Run:
-    """One answer under test."""
-
-    sandbox: Sandbox
-    limits: Limits
-    tolerance: float
-
-    async def judge(self, source: str, entry: str | None, *groups: Sequence[Example | Suite]) -> list[_Judged]:
-        """Run groups of tests on code, all in one process."""
-        cases = [case for group in groups for case in group]
-        async with _session(self.sandbox, self.limits) as code:
-            try:
-                loaded = await code.load(source)
-            except GuestFailed as error:
-                return _lost(f"The code, when loaded, {error}", groups)
-            if not isinstance(loaded, Returned):
-                return _lost(f"The code does not load: {why(loaded)}", groups)
-            entry = entry or _named(cases) or _last(loaded.value)
-            if entry is None and any(_needs_entry(case) for case in cases):
-                return _lost("The code defines no function", groups)
-            return [await self._all(group, code, entry or "") for group in groups]
-
-    async def _all(self, cases: Sequence[Example | Suite], code: Session, entry: str) -> _Judged:
-        passed = count = 0
-        first: object | None = None
-        own_word = False
-        for place, case in enumerate(cases):
-            try:
-                if isinstance(case, Example):
-                    judged = await self._example(case, case.entry or entry, code)
-                else:
-                    judged = await self._suite(case, entry, code)
-            except GuestFailed as error:  # its process is gone, and the rest of the tests with it
-                what = called(case.entry or entry, case.args, case.kwargs) if isinstance(case, Example) else case.about
-                return _Judged(passed, count + len(cases) - place, first or f"{what}: the code {error}", own_word)
-            passed, count, own_word = passed + judged.passed, count + judged.count, own_word or judged.own_word
-            first = first or judged.first
-        return _Judged(passed, count, first, own_word)
-
-    async def _example(self, case: Example, entry: str, code: Session) -> _Judged:
-        reply = await code.call(entry, case.args, case.kwargs)
-        if case.passes(reply, self.tolerance):
-            return _Judged(1, 1)
-        return _Judged(0, 1, Wrong(case, Made(entry, case.args, case.kwargs, reply)))
-
-    async def _suite(self, case: Suite, entry: str, code: Session) -> _Judged:
-        """Run test code in a second sandbox; what it asks of the code goes through here, and the result back."""
-        between = Between(code, entry)
-        async with _session(self.sandbox, _roomy(self.limits, case)) as tester:
-            between.tester = tester
-            reply = await tester.check(case.tests, between.ask_code)
-        ended = [(case.about, isinstance(reply, Returned), why(reply))]
-        if isinstance(reply, Unfit):
-            raise ValueError(f"a test of the code {reply.reason}: {case.about!r:.200}")  # noqa: TRY004  # its value, too
-        if case.tests.kind != "lines":
-            if not isinstance(reply, Returned) or not reply.value:
-                raise ValueError(f"these tests do not run ({why(reply)}): {case.about!r:.200}")
-            ended = [(str(name), bool(right), str(said)) for name, right, said in reply.value]
-        if between.last is None:
-            raise ValueError(f"a test calls nothing of the code ({why(reply)}): {case.about!r:.200}")
-        if between.unfit is not None:  # whatever the test made of it
-            return _Judged(0, len(ended), Wrong(ended[0][0], between.unfit))
-        wrong = [(name, said) for name, right, said in ended if not right]
-        first = None
-        if wrong:
-            shows = between.last if case.tests.kind == "lines" else None  # of many, the last call is another test's
-            first = Wrong(wrong[0][0], shows, wrong[0][1])
-        return _Judged(len(ended) - len(wrong), len(ended), first, between.own_word)
-
-
-def _lost(said: str, groups: Sequence[Sequence[object]]) -> list[_Judged]:
-    """No test could run."""
-    return [_Judged(0, len(group), said if group else None) for group in groups]
-
-
-def _named(cases: Sequence[Example | Suite]) -> str | None:
-    """The one name of the code that the tests use."""
-    names = {case.entry for case in cases if isinstance(case, Example) and case.entry}
-    names |= {name for case in cases if isinstance(case, Suite) for name in case.tests.names if name != CANDIDATE}
-    return names.pop() if len(names) == 1 else None
-
-
-def _needs_entry(case: Example | Suite) -> bool:
-    return case.entry is None if isinstance(case, Example) else CANDIDATE in case.tests.names
-
-
-def _roomy(limits: Limits, case: Suite) -> Limits:
-    """For tests, whose calls may carry big arguments, and which may need packages of their own."""
-    packages = tuple(dict.fromkeys((*limits.packages, *case.packages)))
-    return replace(limits, result=max(limits.result, _BIG_CALL), packages=packages)
-
-
-@asynccontextmanager
-async def _session(sandbox: Sandbox, limits: Limits) -> AsyncGenerator[Session]:
-    session = await sandbox.start(limits)
-    try:
-        yield session
-    finally:
-        await session.kill()
-
-
-def _last(functions: Any) -> str | None:
-    """The function that code is about, by convention the last that it defines."""
-    names = [name for name in functions if isinstance(name, str) and name.isidentifier()]
-    public = [name for name in names if name != "main" and not name.startswith(("_", "test"))]
-    return next(reversed(public or names), None)
