@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import re
@@ -478,3 +479,95 @@ def test_try_says_in_a_line_what_is_wrong(arguments, words, folder, capsys):
     line = said_in_one_line(said.err)
     assert line.startswith("ttc try: ")
     assert words in line
+
+
+# ttc verify
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Writes a file, and gives its path."""
+
+    def write(name, text):
+        path = tmp_path / name
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def test_a_candidate_is_checked_by_test_code(files):
+    tests = files("tests.py", "assert add(1, 2) == 3\nassert add(2, 2) == 4")
+    told, _ = run("verify", "--verifier", "unit_tests", "--tests", tests, files("a.py", "def add(a, b): return a + b"))
+    assert told.startswith("accepted: score 1, trust strong, in ")
+    wrong = files("b.py", "def add(a, b): return 3")
+    told, _ = run("verify", "--verifier", "unit_tests", "--tests", tests, wrong, status=1)
+    assert told.startswith("rejected: score 0.5")
+    assert "add(2, 2) returned 3, expected 4" in told
+
+
+def test_a_candidate_is_checked_by_pairs_and_hidden_ones(files):
+    pairs, hidden = files("pairs.json", "[[[1, 2], 3]]"), files("hidden.json", "[[[5, 5], 10]]")
+    options = ("verify", "--verifier", "unit_tests", "--tests", pairs, "--hidden", hidden, "--json")
+    told, _ = run(*options, files("learnt.py", "def add(a, b): return 3"), status=1)
+    verdict = json.loads(told)
+    assert (verdict["score"], verdict["accepted"], verdict["trust"]) == (0.5, False, "strong")
+    assert "hidden" in verdict["feedback"]
+
+
+@pytest.mark.parametrize(
+    ("options", "right", "wrong"),
+    [
+        (["exact", "--answer", "Paris"], "The answer is paris.", "London"),
+        (["regex", "--answer", r"\d{4}"], "1234", "12345"),
+        (["math_answer", "--answer", "1/2"], r"\boxed{\frac12}", r"\boxed{2}"),
+    ],
+)
+def test_a_short_answer_is_checked_from_standard_input(options, right, wrong, monkeypatch, capsys):
+    for text, status in ((right, 0), (wrong, 1)):
+        monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+        assert main(["verify", "--verifier", *options, "-"]) == status
+        assert capsys.readouterr().out.startswith("accepted" if status == 0 else "rejected")
+
+
+def test_structured_output_is_checked_by_a_schema(files):
+    schema = files("schema.json", '{"type": "object", "required": ["total"]}')
+    told, _ = run("verify", "--verifier", "schema", "--schema", schema, files("a.json", "{}"), status=1)
+    assert "total" in told
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--verifier", "unit_tests"], "--verifier unit_tests needs --tests"),
+        (["--verifier", "unit_tests", "--tests", "nowhere.py"], "nowhere.py"),
+        (["--verifier", "exact"], "--verifier exact needs --answer"),
+    ],
+)
+def test_no_verdict_is_an_exit_status_of_its_own(options, said, files):
+    _, error = run("verify", *options, files("a.py", "x = 1"), status=2)
+    assert said in error
+
+
+def test_pairs_that_are_none_are_said_to_be(files):
+    tests = files("pairs.json", "[[1, 2, 3]]")
+    _, error = run("verify", "--verifier", "unit_tests", "--tests", tests, files("a.py", "x = 1"), status=2)
+    assert "[[argument, …], expected]" in error
+
+
+# ttc sandbox probe
+
+
+def test_sandboxes_are_probed():
+    told, _ = run("sandbox", "probe", "--json")
+    found = json.loads(told)["sandboxes"]
+    assert set(found) == {"bubblewrap", "fork-server", "landlock", "unsafe"}
+    for each in found.values():
+        assert each["works"] == (each["reason"] == "")
+        if each["works"] and each["trust"] == "kernel":
+            assert each["lets"] == []
+            assert "open a socket" in each["stops"]
+            assert each["ms"] > 0
+    assert "read a file" in found["unsafe"]["lets"]
+    told, _ = run("sandbox", "probe")
+    assert '"auto" takes the first that works and isolates' in told

@@ -26,7 +26,7 @@ from ._child import Spawned
 from ._packages import installed
 from ._probe import probe
 from ._process import Plan, start
-from ._python import command, executable, hidden, libraries, limits_inside, public, spare_user, worker
+from ._python import command, executable, hidden, libraries, limits_inside, public, reachable, spare_user, worker
 
 _NEEDED_ABI, _NET_ABI, _IOCTL_ABI, _SCOPE_ABI = 3, 4, 5, 6
 _WRITE_FILE, _READ_FILE, _READ_DIR, _REMOVE_FILE, _MAKE_REG, _TRUNCATE = 2, 4, 8, 32, 256, 16384
@@ -70,7 +70,7 @@ class Landlock:
             "limits": limits_inside(limits, alone=user is not None, file=max(1 << 20, limits.tmp // 8)),
             "lock": {
                 "user": user,
-                "keep_reading": user is not None and not public(),
+                "keep_reading": user is not None and not (public() and reachable(Path(folder))),
                 "parent": os.getpid(),
                 "scratch": None,
                 "landlock": (_attributes(abi), [*_readable(), *_packages(limits), (folder, _FOLDER_OF_ITS_OWN)]),

@@ -78,10 +78,13 @@ def hidden() -> list[str]:
 def public() -> bool:
     """Whether any user may read the interpreter; root's own often lies in a private home."""
     path = Path(os.path.realpath(os.__file__))
+    return reachable(path) and bool(path.stat().st_mode & stat.S_IROTH)
+
+
+def reachable(path: Path) -> bool:
+    """Whether any user may open what lies there, as far as the folders above it go."""
     others = stat.S_IROTH | stat.S_IXOTH
-    return all(each.stat().st_mode & others == others for each in path.parents) and bool(
-        path.stat().st_mode & stat.S_IROTH
-    )
+    return all(each.stat().st_mode & others == others for each in path.parents)
 
 
 def spare_user() -> int | None:
