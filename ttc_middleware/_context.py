@@ -88,6 +88,8 @@ class Entry:
     fault: Fault | None = None
     gap: str | None = None
     """Why the cost is not wholly known."""
+    model: str | None = None
+    provider: str | None = None
 
 
 class Tab:
@@ -177,6 +179,8 @@ class Settings:
     ledger: Ledger | None = None
     instrument: bool = True
     prices: Mapping[str, Price] = field(default_factory=dict[str, "Price"])
+    recorder: Any = None
+    """The run record; None: there is none."""
 
 
 SETTINGS = Settings()

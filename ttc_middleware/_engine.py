@@ -14,15 +14,17 @@ from typing import Any, Generic
 import anyio
 import anyio.to_thread
 from anyio.abc import TaskGroup
+from opentelemetry.trace import Span
 
 from . import _telemetry
 from ._bill import bill_of
 from ._budget import Ledger
 from ._calls import diversified
-from ._context import SCOPE, SETTINGS, TAB, Among, Tab
+from ._context import SCOPE, SETTINGS, TAB, Among, Tab, warn_once
 from ._draws import NO_CHOICES, Desk, DrawTask
 from ._errors import BadResponse, BudgetExceeded, BudgetUnenforceable, NotAccepted
 from ._plan import Invoke, Plan
+from ._record import line_of
 from ._search import NoSamples
 from ._strategy import begin, needs_all
 from ._types import Bill, Call, Cancel, Capability, Draw, Request, Result, Sample, Search, StopReason, T
@@ -115,6 +117,7 @@ class _Run(Generic[T]):
                 _telemetry.end_search(
                     span, result, bill, requested=len(desk.by_index), seconds=seconds, sources=sources
                 )
+                self._recorded(result or self._result(bill), span)
                 desk.release()
                 # Those outside an outer draw hear of this through that draw's own search.
                 for tracker in self.scope.trackers[desk.outer_tab.trackers if desk.outer_tab else 0 :]:
@@ -124,6 +127,25 @@ class _Run(Generic[T]):
             return result
         object.__setattr__(self.error, "_ttc_story", _Story(result))  # even where its class allows no attributes
         raise self.error
+
+    def _recorded(self, result: Result[T], span: Span) -> None:
+        """Write the run record, where there is one; a full disk costs a line, not the call."""
+        recorder, desk = SETTINGS.recorder, self.desk
+        if recorder is None:
+            return
+        line = line_of(
+            result,
+            error=self.error,
+            draws=[(task.tab, task.verifications) for task in desk.tasks],
+            routing=self.routing,
+            tags=desk.tags,
+            span=span,
+            call=desk.call if recorder.content else None,
+        )
+        try:
+            recorder.write(line)
+        except OSError as error:
+            warn_once("record", str(recorder.folder), f"the run record in {recorder.folder} has gaps: {error}")
 
     # What the strategy asks and is told.
 

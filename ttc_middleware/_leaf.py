@@ -122,7 +122,9 @@ class Leaf:
         gap = failure.fault if failure.billed else None
         nothing = replace(Usage.zero(), calls=1, seconds=seconds)
         spent = Usage(output_tokens=seen, seconds=seconds) if failure.billed else nothing
-        self._end(None, None, None, seconds, Entry(spent, answered=False, fault=failure.fault, gap=gap), failure)
+        self._end(None, None, None, seconds, Entry(
+            spent, answered=False, fault=failure.fault, gap=gap
+        ), failure)  # fmt: skip
 
     def unsent(self) -> None:
         """Nothing left the process, so nothing is owed: the adapter was cancelled while it waited to send."""
@@ -218,6 +220,8 @@ class Leaf:
             else:
                 self._hold.settle(amounts(usage))
         if self.tab is not None:
+            if SETTINGS.recorder is not None:  # which alone wants to know
+                entry = replace(entry, model=self.request.model, provider=self.request.provider)
             self.tab.record(entry)
             self.tab.pending.discard(self)
         track(entry, self.tab, self._scope)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from ._context import SCOPE, SETTINGS
 from ._instrument import instrument_once
 from ._plan import OnReject
 from ._prices import Price
+from ._record import Recorder
 from ._strategy import check_strategy
 from ._types import Bill, Effort, Strategy, Thinking, Usage
 
@@ -115,6 +117,8 @@ def configure(
     concurrency: int | None = None,
     instrument: bool | None = None,
     prices: Mapping[str, Price] | None = None,
+    record: str | os.PathLike[str] | None = None,
+    record_content: bool = False,
 ) -> None:
     """Set the defaults of the process, usually once, at its start. What is not given stays as it is.
 
@@ -124,10 +128,13 @@ def configure(
         concurrency: draws in flight at once in this process, from 1.
         instrument: False keeps `scale()`, `tracking()` and the budgets of blocks from patching SDKs.
         prices: the user's price table, by "provider/model" or "model".
+        record: a folder for the run record, a line of JSON for each search: `ttc report` reads it.
+        record_content: also prompts, outputs and feedback.
 
     Raises:
         TypeError: a policy is not one made by `policy()`, or a price no `Price`.
         ValueError: `concurrency` is below 1.
+        OSError: `record` cannot be made or written to.
     """
     for model, price in dict(prices or {}).items():
         if not isinstance(price, Price):
@@ -141,6 +148,8 @@ def configure(
         SETTINGS.ledger = Ledger(Budget(concurrency=concurrency).limits)
     if instrument is not None:
         SETTINGS.instrument = instrument
+    if record is not None:
+        SETTINGS.recorder = Recorder(record, content=record_content)
     if prices is not None:
         SETTINGS.prices = MappingProxyType(dict(prices))
 

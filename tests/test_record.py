@@ -1,0 +1,167 @@
+"""The run record: a line for each search, whole, without content, and never in the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from decimal import Decimal
+
+import anyio
+import pytest
+
+import ttc_middleware as ttc
+from ttc_middleware import _record
+from ttc_middleware._context import SETTINGS
+from ttc_middleware._record import Recorder, lines
+
+pytestmark = pytest.mark.anyio
+
+SECRET = "the canary sings"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    ttc.configure(record=tmp_path / "runs")
+    yield tmp_path / "runs"
+    SETTINGS.recorder = None
+
+
+def asking(verifier=None, strategy=None):
+    count = iter(range(100))
+
+    @ttc.scale(
+        strategy or ttc.BestOfN(3, stop="all", at_once=1),
+        verifier=verifier or (lambda said: said.endswith("2")),
+        name="ask",
+    )
+    async def ask(question):
+        number = next(count)
+        ttc.record_usage(ttc.Usage(1, 10, 20, 5, 0, Decimal("0.001")))
+        return f"{question} {number}"
+
+    return ask
+
+
+async def test_a_search_is_a_line_with_its_samples_calls_and_bill(folder):
+    with ttc.tags(user="ada"):
+        result = await asking().run(SECRET)
+    [line] = lines(folder)
+    assert (line["name"], line["accepted"], line["winner"], line["stop_reason"]) == ("ask", True, 2, "accepted")
+    assert line["bill"] == result.bill.to_dict()
+    assert [sample["score"] for sample in line["samples"]] == [0, 0, 1]
+    assert line["tags"] == {"user": "ada"}
+    calls = line["calls"]
+    assert [call["sample"] for call in calls] == [0, 1, 2]
+    assert sum(Decimal(call["usage"]["usd"]) for call in calls) == result.bill.total.usd
+    assert sum(call["usage"]["output_tokens"] for call in calls) == result.bill.total.output_tokens
+
+
+async def test_no_content_is_in_it_unless_asked_for(folder, tmp_path):
+    await asking().run(SECRET)
+    assert SECRET not in "".join(file.read_text() for file in folder.iterdir())
+    ttc.configure(record=tmp_path / "more", record_content=True)
+    await asking().run(SECRET)
+    [line] = lines(tmp_path / "more")
+    assert line["content"] == {"question": SECRET}
+    assert line["samples"][2]["content"]["output"] == f"{SECRET} 2"
+
+
+async def test_a_failure_is_recorded_by_its_type(folder):
+    @ttc.scale(ttc.BestOfN(2, stop="all"), verifier=lambda said: bool(said), name="breaks")
+    async def breaks():
+        ttc.record_usage(ttc.Usage(1, 1, 1))
+        raise ZeroDivisionError(SECRET)
+
+    with pytest.raises(ZeroDivisionError):
+        await breaks()
+    [line] = lines(folder)
+    assert line["error"] == "ZeroDivisionError"
+    assert line["bill"]["total"]["calls"] == 2
+    assert SECRET not in json.dumps(line)
+
+
+async def test_a_search_that_is_cancelled_is_recorded_too(folder):
+    @ttc.scale(ttc.BestOfN(2, stop="all"), verifier=lambda said: bool(said), name="waits")
+    async def waits():
+        ttc.record_usage(ttc.Usage(1, 1, 1))
+        await anyio.sleep_forever()
+
+    with anyio.move_on_after(0.05):
+        await waits()
+    [line] = lines(folder)
+    assert line["bill"]["total"]["calls"] == 2
+
+
+@pytest.mark.filterwarnings("error")
+async def test_judges_are_told_apart(folder):
+    async def judge(said):
+        ttc.record_usage(ttc.Usage(1, 7, 3))
+        return 1.0
+
+    await asking(judge, ttc.BestOfN(1)).run("x")
+    [line] = lines(folder)
+    assert [call["role"] for call in line["calls"]] == ["sample", "verifier"]
+
+
+async def test_a_record_that_cannot_be_written_costs_a_warning_and_no_answer(folder, monkeypatch):
+    def full(*_):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.warns(UserWarning, match="has gaps: No space left"):
+        assert await asking()("x") == "x 2"
+
+
+def test_lines_of_many_threads_are_whole(tmp_path):
+    recorder = Recorder(tmp_path)
+
+    def write(number):
+        for _ in range(50):
+            recorder.write({"number": number, "filling": "é" * 2000})
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    recorder.close()
+    assert len(list(lines(tmp_path))) == 400
+
+
+def test_a_file_that_has_grown_is_followed_by_another(tmp_path, monkeypatch):
+    monkeypatch.setattr(_record, "LARGEST", 1000)
+    recorder = Recorder(tmp_path)
+    for _ in range(5):
+        recorder.write({"filling": "x" * 400})
+    recorder.close()
+    assert len(list(tmp_path.iterdir())) == 3
+    assert len(list(lines(tmp_path))) == 5
+    assert all(file.stat().st_mode & 0o077 == 0 for file in tmp_path.iterdir())
+
+
+def test_a_forked_process_has_a_file_of_its_own(tmp_path):
+    recorder = Recorder(tmp_path)
+    recorder.write({"by": "parent"})
+    pid = os.fork()
+    if not pid:
+        recorder.write({"by": "child"})
+        os._exit(0)
+    os.waitpid(pid, 0)
+    recorder.write({"by": "parent"})
+    recorder.close()
+    assert len(list(tmp_path.iterdir())) == 2
+    assert sorted(line["by"] for line in lines(tmp_path)) == ["child", "parent", "parent"]
+
+
+def test_a_line_that_a_crash_has_cut_is_skipped(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"v": 1, "name": "a"}\n{"v": 2}\nnonsense\n[1]\n{"v": 1, "na')
+    assert [line["name"] for line in lines(tmp_path)] == ["a"]
+    with pytest.raises(FileNotFoundError, match="no run record"):
+        list(lines(tmp_path / "nothing"))
+
+
+def test_a_folder_that_cannot_be_made_is_refused_at_once(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="file"):
+        ttc.configure(record=tmp_path / "file" / "runs")

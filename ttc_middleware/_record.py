@@ -1,0 +1,174 @@
+"""The run record: a line of JSON for each search, in a folder of one's own. Spans are a view; this is what happened.
+
+Every process appends to a file of its own, a line in one write: a crash loses at most the line being written, and
+nobody's lines are mixed. A new file is begun each day (UTC), and where one has grown to 64 MiB.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from opentelemetry.trace import Span
+
+from ._context import Entry, Tab
+from ._types import Call, Result
+
+LARGEST = 64 << 20
+VERSION = 1
+"""Of the lines; readers skip those of a later one."""
+
+
+class Recorder:
+    """Writes lines to a folder, from whatever thread.
+
+    Args:
+        folder: is made if it is not there.
+        content: also prompts, outputs and feedback: whatever the call was given, as JSON or its `repr`.
+
+    Raises:
+        OSError: the folder cannot be made or written to.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], *, content: bool = False) -> None:
+        self._file: int | None = None
+        self.folder = Path(folder)
+        self.content = content
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(self.folder, os.W_OK):
+            raise PermissionError(f"configure(record=): {self.folder} cannot be written to")
+        self._lock = threading.Lock()
+        self._for: tuple[int, str] | None = None
+        """The process and the day that the file is of."""
+        self._size = 0
+
+    def __repr__(self) -> str:
+        return f"Recorder({str(self.folder)!r}, content={self.content})"
+
+    def write(self, line: Mapping[str, Any]) -> None:
+        """Append a line.
+
+        Raises:
+            OSError: the disk is full, say.
+        """
+        now = datetime.now(timezone.utc)
+        told = {"v": VERSION, "at": now.isoformat(timespec="milliseconds"), **line}
+        data = json.dumps(told, ensure_ascii=False, default=repr).encode("utf-8", "backslashreplace") + b"\n"
+        with self._lock:
+            os.write(self._open((os.getpid(), now.date().isoformat()), len(data)), data)
+            self._size += len(data)
+
+    def close(self) -> None:
+        """Close the file; the next line opens another."""
+        with self._lock:
+            self._close()
+
+    def _open(self, needed: tuple[int, str], more: int) -> int:
+        if self._file is None or self._for != needed or self._size + more > LARGEST:
+            self._close()
+            pid, day = needed
+            path = self.folder / f"ttc-{day}-{pid}-{secrets.token_hex(4)}.jsonl"
+            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            self._for, self._size = needed, 0
+        return self._file
+
+    def _close(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def __del__(self) -> None:
+        self._close()
+
+
+def line_of(
+    result: Result[Any],
+    *,
+    error: BaseException | None,
+    draws: Sequence[tuple[Tab, Sequence[Tab]]],
+    routing: Tab,
+    tags: Mapping[str, str],
+    span: Span,
+    call: Call | None,
+) -> dict[str, Any]:
+    """A search as a line.
+
+    Args:
+        result: what it found and spent.
+        error: what it raised, if anything.
+        draws: for each draw the tabs of its own model calls and of its verifications.
+        routing: the model calls of the strategy itself.
+        tags: as on spans.
+        span: the search's.
+        call: where content is asked for, the call itself.
+    """
+    line: dict[str, Any] = result.to_dict()
+    for told, sample in zip(line["samples"], result.samples, strict=True):
+        if sample.verdict is not None:
+            told["verdict"] = {"failed": sample.verdict.failed, "trust": sample.verdict.trust}
+            if sample.verdict.sandbox is not None:
+                told["verdict"]["sandbox"] = sample.verdict.sandbox
+        if call is not None:
+            told["content"] = {
+                "output": sample.output,
+                "text": sample.text,
+                "feedback": None if sample.verdict is None else sample.verdict.feedback,
+                "error": None if sample.error is None else str(sample.error),
+            }
+    roles = [("sample", tab) for tab, _ in draws]
+    roles += [("verifier", tab) for _, judged in draws for tab in judged]
+    roles.append(("routing", routing))
+    line["calls"] = [_called(role, entry, tab.index) for role, tab in roles for entry in tab.entries]
+    if error is not None:
+        line["error"] = type(error).__name__
+    if tags:
+        line["tags"] = dict(tags)
+    context = span.get_span_context()
+    if context.is_valid:
+        line["trace_id"], line["span_id"] = f"{context.trace_id:032x}", f"{context.span_id:016x}"
+    if call is not None:
+        line["content"] = dict(call.arguments)
+    return line
+
+
+def _called(role: str, entry: Entry, index: int) -> dict[str, Any]:
+    told = {
+        "role": role,
+        "sample": None if role == "routing" else index,
+        "model": entry.model,
+        "provider": entry.provider,
+        "fault": entry.fault,
+        "gap": entry.gap,
+        "answered": entry.answered,
+        "usage": entry.usage.to_dict(),
+    }
+    return {name: value for name, value in told.items() if value is not None}
+
+
+def lines(folder: str | os.PathLike[str]) -> Iterator[dict[str, Any]]:
+    """The searches that a folder, or one file, tells of; files in the order of their names.
+
+    Lines that a crash has cut, and those of a later version, are skipped.
+
+    Raises:
+        FileNotFoundError: there is nothing.
+    """
+    place = Path(folder)
+    files = [place] if place.is_file() else sorted(place.glob("*.jsonl"))
+    if not files:
+        raise FileNotFoundError(f"no run record (*.jsonl) in {place}")
+    for file in files:
+        with file.open(encoding="utf-8", errors="replace") as text:
+            for line in text:
+                try:
+                    told = json.loads(line)
+                except (ValueError, RecursionError):
+                    continue
+                if isinstance(told, dict) and told.get("v") == VERSION:
+                    yield told
