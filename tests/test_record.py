@@ -27,14 +27,18 @@ def folder(tmp_path):
     SETTINGS.recorder = None
 
 
-def asking(verifier=None, strategy=None):
+def says_anything(said):
+    return bool(said)
+
+
+def ends_with_2(said):
+    return said.endswith("2")
+
+
+def asking(verifier=ends_with_2, strategy=None):
     count = iter(range(100))
 
-    @ttc.scale(
-        strategy or ttc.BestOfN(3, stop="all", at_once=1),
-        verifier=verifier or (lambda said: said.endswith("2")),
-        name="ask",
-    )
+    @ttc.scale(strategy or ttc.BestOfN(3, stop="all", at_once=1), verifier=verifier, name="ask")
     async def ask(question):
         number = next(count)
         ttc.record_usage(ttc.Usage(1, 10, 20, 5, 0, Decimal("0.001")))
@@ -68,7 +72,7 @@ async def test_no_content_is_in_it_unless_asked_for(folder, tmp_path):
 
 
 async def test_a_failure_is_recorded_by_its_type(folder):
-    @ttc.scale(ttc.BestOfN(2, stop="all"), verifier=lambda said: bool(said), name="breaks")
+    @ttc.scale(ttc.BestOfN(2, stop="all"), verifier=says_anything, name="breaks")
     async def breaks():
         ttc.record_usage(ttc.Usage(1, 1, 1))
         raise ZeroDivisionError(SECRET)
@@ -82,7 +86,7 @@ async def test_a_failure_is_recorded_by_its_type(folder):
 
 
 async def test_a_search_that_is_cancelled_is_recorded_too(folder):
-    @ttc.scale(ttc.BestOfN(2, stop="all"), verifier=lambda said: bool(said), name="waits")
+    @ttc.scale(ttc.BestOfN(2, stop="all"), verifier=says_anything, name="waits")
     async def waits():
         ttc.record_usage(ttc.Usage(1, 1, 1))
         await anyio.sleep_forever()
