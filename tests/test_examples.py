@@ -45,7 +45,9 @@ def bill_in(line):
     found = re.search(r"([\d,]+) tokens(?: = \$([\d.]+))? in (\d+) calls?: (.*)$", line)
     assert found, f"no bill in {line!r}"
     total, usd, calls, rest = found.groups()
-    shares = {name: number(count) for count, name in re.findall(r"([\d,]+) (visible|reasoning|discarded)", rest)}
+    shares = {
+        name: number(count) for count, name in re.findall(r"([\d,]+) (visible|reasoning|discarded|verifying)", rest)
+    }
     assert sum(shares.values()) == number(total), line
     return Printed(number(total), None if usd is None else Decimal(usd), int(calls), shares, "lower bound" not in rest)
 
@@ -80,7 +82,7 @@ def test_the_quickstart_is_short():
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
 def test_an_example_begins_by_saying_what_it_shows(path):
-    assert re.match(r'"""[A-Z].{30,}\."""\n\n', path.read_text(encoding="utf-8"))
+    assert re.match(r'"""[A-Z].{30,}\.("""\n\n|\n\n)', path.read_text(encoding="utf-8"))
 
 
 def test_example_quickstart():
@@ -182,3 +184,147 @@ def test_example_langchain_agent():
     assert bill.shares["discarded"] > bill.shares["visible"] > 0
     (results,) = {json.dumps(m) for body in provider.bodies for m in body["messages"] if m["role"] == "tool"}
     assert "6 cups are on their way" in results
+
+
+def stories(lines, *names):
+    """The results that were printed one after the other, by the names of what was scaled."""
+    starts = [place for place, line in enumerate(lines) if re.match(rf"({'|'.join(map(re.escape, names))}): ", line)]
+    assert [lines[place].partition(": ")[0] for place in starts] == list(names)
+    found = []
+    for start in starts:
+        samples = lines[start + 2 :]
+        end = next((place for place, line in enumerate(samples) if not re.match(r" [ *] +\d+ \w", line)), None)
+        found.append((lines[start], bill_in(lines[start + 1]), samples[:end]))
+    return found
+
+
+def until_accepted(head, bill, samples):
+    """One sample after the other: all but the last are rejected with a score below 1, and with words."""
+    adds_up(bill, samples)
+    *rejected, last = samples
+    assert all("score 1.00" not in line and ": " in line for line in rejected)
+    if " not accepted after" not in head:
+        assert re.match(r" \* .* score 1\.00", last)
+
+
+def test_example_verify_code():
+    lines = run("verify_code")
+
+    average, stack = stories(lines, *["__main__:main.<locals>.write"] * 2)
+    until_accepted(*average)
+    until_accepted(*stack)
+    judged = [re.fullmatch(r"(.+): ([\d.]+), (strong|weak), in ([\w-]+)\. (.*)", line) for line in lines]
+    forms = [found.groups() for found in judged if found]
+    assert [form for form, *_ in forms] == ["(args, expected)", "assert lines", "check(candidate)", "a pytest file"]
+    assert {trust for _, _, trust, _, _ in forms} == {"strong"}
+    assert all((score == "1.00") == (feedback == "") for _, score, _, _, feedback in forms)
+    if "not accepted" not in average[0]:
+        assert forms[0][1] == "1.00"
+    assert "by heart, public tests: 1.0" in lines
+    assert "by heart, hidden too:   2 of 3 tests passed. 1 of the hidden tests failed" in lines
+
+
+def test_example_verify_answers():
+    lines = run("verify_answers")
+
+    for each in stories(lines, "Exact", "Choice", "Regex"):
+        until_accepted(*each)
+    assert not [line for line in lines if "Paris" in line and "is wrong" in line]
+    problem = next(each for each in recorded() if each["id"] == "math500-37")
+    judged = [line.partition(" ")[0] == "right" for line in lines if re.match(r"(right|wrong) ['\"]", line)]
+    assert judged == [right for _, right, _ in problem["answers"]]
+    voted = re.fullmatch(r"classes: (\[[\d, ]+\]) elected: (['\"].*72.*['\"]) gold: 72", lines[-1])
+    assert voted
+    classes = json.loads(voted[1])
+    # 72 and 72 degrees are one class, and all of it is right; no wrong answer is in it.
+    assert [number == 0 for number in classes] == judged
+
+
+def test_example_verify_plans():
+    lines = run("verify_plans")
+
+    constraints, goal, logic = stories(lines, "Constraints", "GoalState", "Logic")
+    for each in (constraints, goal, logic):
+        until_accepted(*each)
+    assert all(re.search(r"score 0\.[05]0.*\d of 2 constraints? hold", line) for line in constraints[2][:-1])
+    assert all(re.search(r"score 0\.\d\d.*([Gg]oal|illegal)", line) for line in goal[2][:-1])
+    said = [line for line in logic[2][:-1] if "score 0.00" in line]
+    assert len(said) == len(logic[2]) - 1
+    said = {name: lines[: lines.index(each[0])] for name, each in zip("cgl", (constraints, goal, logic), strict=True)}
+    if "not accepted" not in goal[0]:
+        assert said["g"][-1] == repr("\n".join(["fill"] * 5))
+    if "not accepted" not in logic[0]:
+        least = re.search(r"\(assert \((>=?) x (-?\d+)\)\)", said["l"][-1])
+        assert least is None or int(least[2]) <= 12 + (least[1] == ">=")
+
+
+def test_example_verify_text():
+    lines = run("verify_text")
+
+    ((head, bill, samples),) = stories(lines, "__main__:main.<locals>.praise")
+    assert "(BestOfN(2, stop='all'); " in head
+    assert len(samples) == 2
+    # A check before the judge: what fails it scores 0 and costs no verdict.
+    asked = [line for line in samples if "score 0.00" not in line]
+    assert ("verifying" in bill.shares) == bool(asked)
+    # The first verdict is kept, so the second one is for free.
+    (again,) = [line for line in lines if line.startswith("judged again: ")]
+    (won,) = [line for line in samples if line.startswith(" *")]
+    assert float(again.split(": ")[1]) == pytest.approx(float(re.search(r"score ([\d.]+)", won)[1]), abs=0.005)
+    assert next(line for line in lines if line.startswith("for ")).startswith("for 0 tokens")
+    low, high = (re.search(r"gives the answer ([\d.]+) on", line)[1] for line in lines if "reward model: (" in line)
+    assert float(low) < 0.1
+    assert float(high) > 0.8
+    assert re.fullmatch(r"steps: (0\.\d|1\.0) \(weak trust\)\. (None|Step [123] of 3 is the first .*)", lines[-2])
+    assert lines[-1] == "the reward model gave all of it 0.771: right is False"
+
+
+def test_example_measure_verifier():
+    lines = run("measure_verifier")
+
+    rows = [(each["id"], text, right, reward) for each in recorded() for text, right, reward in each["answers"]]
+    right = sum(row[2] for row in rows)
+    heads = [line for line in lines if " samples of " in line]
+    assert heads == [
+        f"{name}: {len(rows)} samples of 40 questions, {right} right; 95% intervals"
+        for name in ("boxed", "RewardModel")
+    ]
+    accepts = {"boxed": lambda row: "\\boxed" in row[1], "RewardModel": lambda row: row[3] >= 0.75}
+    for head, accepted in zip(heads, accepts.values(), strict=True):
+        one, other, *_ = lines[lines.index(head) + 1 :]
+        of_right = sum(accepted(row) for row in rows if row[2]) / right
+        of_wrong = sum(accepted(row) for row in rows if not row[2]) / (len(rows) - right)
+        assert one.startswith(f"  accepts right answers: {of_right:.2f} (")
+        assert other.startswith(f"  accepts wrong answers: {of_wrong:.2f} (")
+    boxed, reward = lines[: lines.index(heads[1])], lines[lines.index(heads[1]) :]
+    (warned,) = [line for line in lines if line.startswith("warned: ")]
+    assert "  largest n worth drawing: 0" in boxed
+    assert "  below break-even: " in boxed[-1]
+    assert not any("break-even" in line for line in reward[: reward.index(warned)])
+    assert warned.startswith(
+        "warned: __main__:main.<locals>.solve: verifier boxed was measured to be below break-even: "
+    )
+    assert boxed[-1].partition("below break-even: ")[2] in warned
+    assert lines[-2:] == ["at n = 8, is it worth it? False", "it still judges: True"]
+    page = (EXAMPLES.parent / "docs" / "verifiers.md").read_text(encoding="utf-8")
+    (pasted,) = re.findall(r"<!-- measure -->\n```text\n(.*?)```\n<!-- /measure -->", page, re.DOTALL)
+    assert pasted.splitlines() == lines[: lines.index(warned)]
+
+
+def test_example_own_sandbox():
+    right, wrong, leaving = run("own_sandbox")
+
+    # The tests are the same wherever they run; a plain process keeps nothing in, and the verdict says so.
+    assert right == "1.00 in elsewhere (trust weak): accepted"
+    assert wrong.startswith("0.00 in elsewhere (trust weak): 0 of 3 tests passed. power(2, 3) returned 6, expected 8")
+    assert leaving.startswith("0.00 in elsewhere (trust weak): 0 of 3 tests passed. power(2, 3) raised SystemExit")
+
+
+def recorded():
+    """The recorded answers; no two of them alike, since one is known by its text."""
+    data = json.loads((EXAMPLES / "data" / "math500.json").read_text(encoding="utf-8"))
+    assert "MIT License" in data["licence"]
+    assert "https://" in data["source"]
+    texts = [text for each in data["questions"] for text, *_ in each["answers"]]
+    assert len(set(texts)) == len(texts) == 320
+    return data["questions"]

@@ -1,4 +1,4 @@
-"""What the README says, done: its Python runs, and its links, names, commands and figures are there."""
+"""What the README and the pages of docs/ say, done: their Python runs, and what they link, name and print is there."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import inspect
 import re
 import sys
 import threading
+import types
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +34,15 @@ else:
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = {path.name: path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md"))}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
-_BLOCKS = list(re.finditer(r"(?:<!-- test: (\w+) -->\n)?```python\n(.*?)^```$", README, re.DOTALL | re.MULTILINE))
+_BLOCK = re.compile(r"(?:<!-- test: (\w+) -->\n)?```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+_BLOCKS = list(_BLOCK.finditer(README))
 MARKED = {found[1]: found for found in _BLOCKS if found[1]}
 UNMARKED = [found for found in _BLOCKS if not found[1]]
+ON_PAGES = [pytest.param(page, found, id=f"{page}:{text.count(chr(10), 0, found.start(2))}")
+            for page, text in PAGES.items() for found in _BLOCK.finditer(text)]  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -65,11 +70,11 @@ def serve(monkeypatch):
         provider.__exit__()
 
 
-async def run(block, **names):
+async def run(block, page="README.md", **names):
     """Run a block with the names that it leaves to the reader; gives all the names that there are then."""
-    source = "\n" * README.count("\n", 0, block.start(2)) + block[2]
+    source = "\n" * block.string.count("\n", 0, block.start(2)) + block[2]
     names = {"__name__": "readme", **names}
-    code = compile(source, "README.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+    code = compile(source, page, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
     waiting = eval(code, names)
     if waiting is not None:
         await waiting
@@ -103,6 +108,20 @@ def test_each_marked_block_has_a_test():
 @pytest.mark.parametrize("block", UNMARKED, ids=lambda block: f"line {README.count(chr(10), 0, block.start(2))}")
 async def test_the_other_blocks_run_as_they_are(block):
     await run(block, ttc=ttc)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(("page", "block"), ON_PAGES)
+async def test_a_block_of_a_page_runs_by_itself_and_prints_what_it_says(page, block, capsys, monkeypatch):
+    module = types.ModuleType("readme")  # where dataclasses and type hints look
+    monkeypatch.setitem(sys.modules, "readme", module)
+    names = await run(block, page)
+    if "main" in names:
+        await names["main"]()
+
+    said = re.findall(r"^ *print\(.*\)  # (.+)$", block[2], re.MULTILINE)
+    if said or "main" not in names:
+        assert capsys.readouterr().out.splitlines() == said
 
 
 @dataclasses.dataclass
@@ -260,7 +279,13 @@ async def test_block_strategy(serve):
 # What it names
 
 
-_PYTHON = "\n".join([*re.findall(r"`([^`\n]+)`", README), *(found[2] for found in _BLOCKS)])
+_TEXTS = [README, *PAGES.values()]
+_PYTHON = "\n".join(
+    [
+        *(code for text in _TEXTS for code in re.findall(r"`([^`\n]+)`", text)),
+        *(found[2] for text in _TEXTS for found in _BLOCK.finditer(text)),
+    ]
+)
 NAMES = sorted(set(re.findall(r"\b(ttc(?:_\w+)?(?:\.[A-Za-z_]\w*)+)", _PYTHON)))
 # Calls without calls among their arguments; of these the keywords.
 CALLS = sorted(set(re.findall(r"\b(ttc(?:_\w+)?(?:\.\w+)+)\(([^()`]*=[^()`]*)\)", _PYTHON)))
@@ -297,13 +322,19 @@ def slug(heading):
     return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
 
 
-@pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([^)\s]+)\)", README))))
-def test_a_link_leads_somewhere(target):
+LINKS = sorted(
+    {(f"docs/{page}", target) for page, text in PAGES.items() for target in re.findall(r"\]\(([^)\s]+)\)", text)}
+    | {("README.md", target) for target in re.findall(r"\]\(([^)\s]+)\)", README)}
+)
+
+
+@pytest.mark.parametrize(("page", "target"), LINKS)
+def test_a_link_leads_somewhere(page, target):
     if target.startswith("https://"):
         assert re.fullmatch(r"https://[\w.-]+/\S+", target)
         return
     path, _, anchor = target.partition("#")
-    text = (ROOT / path).read_text(encoding="utf-8") if path else README
+    text = ((ROOT / page).parent / path if path else ROOT / page).read_text(encoding="utf-8")
     if anchor:
         assert anchor in {slug(heading) for heading in re.findall(r"^#+ (.+)$", text, re.MULTILINE)}
 

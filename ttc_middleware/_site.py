@@ -71,7 +71,7 @@ class Site:
             raise ValueError(f"verifier_timeout= must be a positive number of seconds, got {timeout!r}")
         if self.verifier is not None:
             object.__setattr__(self, "check", prepare(self.verifier, self.known))
-            if hasattr(self.verifier, "measurement"):
+            if hasattr(self.verifier, "measurement") and not self.name.endswith("()"):  # scale()'s own, for a moment
                 from .verifiers.measuring import warning_of  # noqa: PLC0415  # only for those who have measured
 
                 said = warning_of(self.verifier)

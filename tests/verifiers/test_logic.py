@@ -215,3 +215,11 @@ def test_without_the_package_the_error_names_the_extra(monkeypatch):
     monkeypatch.setattr("ttc_middleware.verifiers.logic.find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r'pip install "ttc-middleware\[logic\]"'):
         Logic("answer", PREMISES)
+
+
+async def test_a_premise_said_again_is_no_conclusion():
+    problem = "(declare-const p Bool)(declare-const q Bool)(assert p)(assert (=> p q))"
+    verdict = await Logic("entailment", problem).check("(assert p)")
+    assert verdict.accepted is False
+    assert "only repeats a premise" in verdict.feedback
+    assert (await Logic("entailment", problem).check("(assert (and p q))")).accepted

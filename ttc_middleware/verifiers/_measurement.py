@@ -98,8 +98,8 @@ class Measurement:
         if self.largest_n == 0:
             cost = f", with {self.cost:g} a draw" if self.cost else ""
             return (
-                f"of what it accepts, {self.precision} is right, which earns nothing where a wrong answer costs"
-                f" {self.wrong:g} times what a right one brings{cost}"
+                f"of what it accepts, {self.precision} is right: not enough where a wrong answer costs"
+                f" {'as much as' if self.wrong == 1 else f'{self.wrong:g} times what'} a right one earns{cost}"
             )
         if self.graded and self.largest_n == 1:
             return "the best of several samples is no better than a single one, for what they cost"

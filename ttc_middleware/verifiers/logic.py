@@ -106,12 +106,16 @@ class Logic:
             raise ValueError(f"the problem is not one: {found['problem']}")
         if "undecided" in found:
             raise VerifierFailed(f"z3 did not decide: {found['undecided']}")
+        if question.get("echo"):
+            return rejected("The conclusion only repeats a premise, word for word.")
         return accepted() if found["right"] else rejected(found["why"])
 
     def _question(self, problem: list[Command], text: str) -> dict[str, str | bool]:
         terms = read(text)
         if self.kind != "answer":
-            return {"whole": written([*problem, *added_by(terms, problem)])}
+            added = added_by(terms, problem)
+            echo = self.kind == "entailment" and all(each in problem for each in added if each[0] == "assert")
+            return {"whole": written([*problem, *added]), "echo": echo}
         words, filled = verdict_in(terms), with_values(problem, terms)
         if len(words) > 1 or (filled is not None and "unsat" in words):
             raise NotSmt("it says both sat and unsat")

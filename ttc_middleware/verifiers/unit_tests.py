@@ -133,6 +133,7 @@ class UnitTests:
         return Verdict(
             passed / count,
             None if failure is None else bounded(f"{passed} of {count} tests passed. {failure}"),
+            accepted=True if passed == count else None,
             trust="weak" if weak else "strong",
             sandbox=sandbox.name,
         )
