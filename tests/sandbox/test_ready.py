@@ -72,7 +72,7 @@ async def test_a_spare_that_has_died_is_not_given_out(backend):
         await (await sandbox.start(Limits())).kill()
         for spare in sandbox._spares.of(Limits()):
             with contextlib.suppress(ProcessLookupError):
-                os.kill(spare._child.pid, signal.SIGKILL)
+                os.killpg(spare._child.pid, signal.SIGKILL)
         with anyio.fail_after(10):
             while not all(spare.ended for spare in sandbox._spares.of(Limits())):  # noqa: ASYNC110  # as above
                 await anyio.sleep(0.01)

@@ -5,6 +5,7 @@ import contextlib
 import gc
 import os
 import signal
+import subprocess
 import sys
 import threading
 import warnings
@@ -132,7 +133,7 @@ async def test_a_death_from_outside_is_our_failure(sandbox):
         async with anyio.create_task_group() as group:
             group.start_soon(call)
             await anyio.wait_all_tasks_blocked()
-            os.kill(session._child.pid, signal.SIGKILL)
+            os.killpg(session._child.pid, signal.SIGKILL)
     finally:
         await session.kill()
     assert isinstance(failures[0], SandboxFailed)
@@ -148,10 +149,21 @@ async def test_code_that_ends_its_process_is_its_own_failure(sandbox):
         await session.kill()
 
 
-async def test_code_that_never_got_the_cpu_is_our_failure(sandbox):
-    limits = Limits()
-    object.__setattr__(limits, "wall_s", 0.3)  # below cpu_s, as if the machine had given it 0.3 s of CPU in 10
-    session = await sandbox.start(limits)
+@pytest.fixture
+def crowd():
+    """Keeps one CPU busy; gives its number."""
+    place = min(os.sched_getaffinity(0))
+    pin = f"import os; os.sched_setaffinity(0, {{{place}}})\nwhile True: pass"
+    busy = [subprocess.Popen([sys.executable, "-c", pin]) for _ in range(4)]
+    yield place
+    for each in busy:
+        each.kill()
+        each.wait()
+
+
+async def test_code_that_stood_in_line_for_a_cpu_is_our_failure(sandbox, crowd):
+    session = await sandbox.start(Limits(wall_s=2, cpu_s=2))
+    os.sched_setaffinity(session._pid, {crowd})
     try:
         with pytest.raises(SandboxFailed, match="too busy"):
             await session.load("while True: pass")

@@ -287,3 +287,134 @@ async def test_assert_lines_that_are_examples_need_no_second_sandbox():
 
 async def test_an_async_function_is_run_to_its_end():
     assert (await check("async def f(x): return x + 1", [(1, 2), (1, 3)])).score == 0.5
+
+
+# What once passed, or was once misjudged
+
+
+LIAR = """
+class Meta(type):
+    __mro__ = property(lambda cls: (KIND,))
+class Empty(Exception, metaclass=Meta): pass
+class Money(metaclass=Meta): pass
+def f(x):
+    if x: raise Empty
+    return 0
+"""
+
+
+@pytest.mark.parametrize("kind", ["KeyboardInterrupt", "SystemExit", "int", "object", "BaseException", "GeneratorExit"])
+async def test_code_chooses_no_class_of_the_tests(kind):
+    text = (
+        "from solution import f, Empty, Money\n"
+        "def test_a(): assert f(0) == 0\ndef test_b(): f(1)\ndef test_c(): assert f(0) == 1\n"
+        "def test_d(): assert Money(5) == 5\n"
+    )
+    assert (await check(LIAR.replace("KIND", kind), text)).score <= 0.25
+    assert (await check(LIAR.replace("KIND", kind), ["assert Money(5) == 5"])).score == 0
+
+
+async def test_a_test_that_never_runs_has_not_passed():
+    code = "def f(): raise SystemExit"
+    text = "from solution import f\ndef test_a(): assert True\ndef test_b(): f()\ndef test_c(): assert f() == 1"
+    assert (await check(code, text)).score == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "assert all(map(lambda x: f(x) == 1, [1, 2]))",
+        "for got, wanted in zip(map(f, [1]), [1]): assert got == wanted\nassert f(1) == 1",
+        "assert [f(x) for x in [1, 2]] == [1, 1]",
+    ],
+)
+async def test_an_exception_that_ends_loops_is_an_exception_here(line):
+    assert (await check("def f(x): raise StopIteration", [line])).score == 0
+
+
+async def test_a_message_makes_no_exception_anothers():
+    code = "class Empty(LookupError): pass\ndef f(): raise ValueError('Empty: no')"
+    assert (await check(code, ["with raises(Empty): f()"])).score == 0
+
+
+async def test_every_part_of_a_test_file_is_run():
+    case = "class T(unittest.TestCase):\n def test(self): self.assertEqual(f(), 1)\n"
+    text = f"import unittest\nfrom solution import f\n{case}def test_more(): assert f() == 2\n"
+    assert (await check("def f(): return 1", text)).score == 0.5
+    assert (await check("def f(x): return 1", "def check(fn):\n    assert fn(1) == 2\n", entry="f")).score == 0
+    with pytest.raises(ValueError, match="async test"):
+        UnitTests("from solution import f\nasync def test_f(): assert f() == 1")
+
+
+async def test_a_tolerance_is_for_pairs_not_for_what_a_test_compares_itself():
+    assert (await check("def f(x): return 2.4", ["assert f(1) == 2", (1, 2)], tolerance=0.3)).score == 0.5
+
+
+async def test_code_that_loads_as_nonsense_is_rejected():
+    code = (
+        "import os, sys\nmain = sys._getframe()\n"
+        "while main.f_back: main = main.f_back\n"
+        "def f(): return 1\n"
+        "main.f_globals.get('OPERATIONS', {})['load'] = lambda source: '5'\n"
+    )
+    assert (await check(code + "f = 1", [((), 1)])).score == 0
+
+
+GOOD = """
+import enum, functools
+LIMIT = 10
+NAMES = ["a", "b"]
+class AppError(Exception): pass
+class NotFound(AppError):
+    pass
+def find(x):
+    if x < 0: raise NotFound("negative")
+    return x
+def two_sum(nums, target): return sorted(nums)[:2] + [target]
+def call(operation, handle, self=1): return [operation, handle, self]
+class Color(enum.Enum):
+    RED = 1
+class Builder:
+    def __init__(self): self.parts = []
+    def add(self, part): self.parts.append(part); return self
+def wrap(function):
+    @functools.wraps(function)
+    def inner(*args): return function(*args) + 1
+    return inner
+"""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        (
+            "from solution import find, NotFound\nimport pytest\ndef test():\n"
+            " with pytest.raises(NotFound, match='^negative$') as e: find(-1)\n assert str(e.value) == 'negative'"
+        ),
+        "from solution import find, AppError\ndef test():\n try: find(-1)\n except AppError: return\n assert False",
+        "import solution\ndef test():\n assert solution.LIMIT == 10 and solution.NAMES == ['a', 'b']",
+        "from solution import LIMIT\ndef test(): assert LIMIT + 1 == 11",
+        "from solution import two_sum\ndef test(): assert two_sum(nums=[2, 1], target=9) == [1, 2, 9]",
+        "from solution import call\ndef test(): assert call(operation=1, handle=2, self=3) == [1, 2, 3]",
+        "from solution import Color\ndef test(): assert Color(1) is Color.RED",
+        "from solution import Builder\ndef test():\n b = Builder()\n assert b.add(1) is b\n assert b.parts == [1]",
+        "from solution import wrap\ndef test(): assert wrap(lambda x: x * 2)(3) == 7",
+        "from pack.module import find\nimport pack.module\ndef test(): assert pack.module.find(2) == find(2) == 2",
+    ],
+)
+async def test_honest_files_pass(text):
+    verdict = await check(GOOD, text)
+    assert verdict.score == 1, verdict.feedback
+
+
+async def test_one_missing_function_costs_the_tests_that_use_it():
+    text = "import solution\ndef test_a(): assert solution.f() == 1\ndef test_b(): assert solution.g() == 1"
+    assert (await check("def f(): return 1", text)).score == 0.5
+
+
+async def test_pytest_files_run_in_every_sandbox():
+    for sandbox in ("bubblewrap", "fork-server", "landlock"):
+        verdict = await check(
+            "def f(): return 1", "from solution import f\ndef test(): assert f() == 1", sandbox=sandbox
+        )
+        assert verdict.score == 1, (sandbox, verdict.feedback)

@@ -86,7 +86,11 @@ class Raised:
     type: str
     """The nearest builtin class's name."""
     message: str
-    """In words, with the line of the code where known."""
+    """As the exception says it."""
+    line: int = 0
+    """Of the code; 0 where it is not known."""
+    own: tuple[str, ...] = ()
+    """The names of the code's own classes that it is of, the nearest first."""
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ class Bubblewrap:
         Raises:
             SandboxFailed: it did not start.
         """
-        return await start(self.plan(limits))
+        return await start(self.plan, limits)
 
     def plan(self, limits: Limits) -> Plan:
         """How to start one."""
@@ -105,11 +105,12 @@ def _namespaces(*, as_root: bool, forks: bool) -> list[str]:
         if as_root
         else ["--unshare-user", "--uid", "65534", "--gid", "65534", *([] if forks else ["--disable-userns"])]
     )
+    # A parent, to the kernel, is a thread. A server ends by itself where its socket does: it outlives who started it.
     if forks:  # each of which mounts its own scratch folder before it gives this up
         users = [*users, "--cap-add", "CAP_SYS_ADMIN"]
     return [
         "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--hostname", "sandbox",
-        "--cap-drop", "ALL", *users, "--as-pid-1", "--die-with-parent",
+        "--cap-drop", "ALL", *users, "--as-pid-1", *([] if forks else ["--die-with-parent"]),
     ]  # fmt: skip
 
 

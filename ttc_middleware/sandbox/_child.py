@@ -24,6 +24,8 @@ class Child(Protocol):
     """In our numbering, that of the launcher where there is one."""
     cpu: float | None
     """Seconds of CPU that it has used, once it has ended."""
+    alone: bool
+    """Its launcher is its own: `kill()` hurts nobody else."""
     bell: int | None
     """A descriptor that can be read from once it has ended; None where the system has no such thing."""
 
@@ -80,6 +82,7 @@ class Spawned:
             os.close(errors)
         self.pid: int = self._popen.pid
         self.cpu: float | None = None
+        self.alone: bool = True
         self.bell: int | None = None
         with contextlib.suppress(AttributeError, OSError):  # Linux 5.3 or later
             self.bell = os.pidfd_open(self.pid)

@@ -58,7 +58,7 @@ class ForkServer:
         Raises:
             SandboxFailed: it did not start.
         """
-        return await start(self.plan(limits))
+        return await start(self.plan, limits)
 
     def plan(self, limits: Limits) -> Plan:
         """How to start one."""
@@ -176,6 +176,7 @@ class Forked:
         self._code: int | None = None
         self.cpu: float | None = None
         self._server = server
+        self.alone: bool = False
         self.bell: int | None = grave
         self._grave = grave
         os.set_blocking(grave, False)
@@ -193,7 +194,7 @@ class Forked:
         return self._code is not None
 
     def kill(self) -> None:
-        self._server.kill()  # a worker that does not die at a signal: nothing less will do
+        self._server.kill()
 
     def close(self) -> str:
         os.close(self._grave)

@@ -51,7 +51,7 @@ class Landlock:
         Raises:
             SandboxFailed: it did not start.
         """
-        return await start(self.plan(limits))
+        return await start(self.plan, limits)
 
     def plan(self, limits: Limits) -> Plan:
         """How to start one."""

@@ -25,21 +25,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from ._worker import (
-        OPERATIONS,
-        STATE,
-        Misfit,
-        answer,
-        encode,
-        quote,
-        rebuild,
-        receive,
-        send,
-        target,
-    )
+    from ._worker import OPERATIONS, ROOM, STATE, Misfit, answer, encode, quote, rebuild, receive, send, target
 
 HELD: list[Any] = []
 """What the other side has handles of, by their numbers."""
+PLACES: dict[int, int] = {}
+SEEN: dict[int, Any] = {}
+"""Handles of the other side's objects, by their numbers: what is the same there is the same here."""
 EXCEPTIONS: dict[str, type[Exception]] = {}
 """On the tests' side: classes that stand for the program's own exceptions."""
 
@@ -51,6 +43,8 @@ class Handle:
         object.__setattr__(self, "_ttc_on", on)
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith(("__array", "__cuda", "__dlpack")):  # numpy would follow a pointer that the program gives
+            raise AttributeError(name)
         return ask("get", self, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -59,7 +53,7 @@ class Handle:
     def __delattr__(self, name: str) -> None:
         ask("delete", self, name)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         return ask("call", self, *args, **kwargs)
 
     def __instancecheck__(self, value: Any) -> bool:
@@ -140,7 +134,7 @@ for _name in _COMPARING:
     setattr(Handle, f"__{_name.rstrip('_')}__", _binary(_name))
 
 
-def called(target: Any, *args: Any, **kwargs: Any) -> Any:
+def called(target: Any, /, *args: Any, **kwargs: Any) -> Any:
     return target(*args, **kwargs)
 
 
@@ -186,7 +180,7 @@ USES: dict[str, Callable[..., Any]] = {
 _OF_A_TEST = ("call", "iter", "next")
 
 
-def ask(operation: str, handle: Handle, *args: Any, **kwargs: Any) -> Any:
+def ask(operation: str, handle: Handle, /, *args: Any, **kwargs: Any) -> Any:
     """Have the other side use what is its own; meanwhile it may ask for something here."""
     on = object.__getattribute__(handle, "_ttc_on")
     try:
@@ -201,14 +195,25 @@ def ask(operation: str, handle: Handle, *args: Any, **kwargs: Any) -> Any:
         if message[0] == "returned":
             return decode(message[1])
         if message[0] == "raised":
-            raise raised(*message[1:])
+            its = raised(*message[1:])
+            if isinstance(its, (StopIteration, StopAsyncIteration)) and operation != "next":
+                raise RuntimeError(f"raised {message[1]}: {message[2]}")  # map() or zip() would take it for the end
+            raise its
+        if message[0] == "unfit":
+            raise Unfit(message[1])
         answer(message)
 
 
-def raised(name: str, message: str) -> BaseException:
+class Unfit(BaseException):
+    """Raised where a result cannot cross: no `except Exception` or `raises(TypeError)` of a test takes it for one."""
+
+
+def raised(name: str, message: str, own: list[str]) -> BaseException:
     """What the program has raised, its own classes by their stand-ins."""
-    own, _, rest = message.partition(": ")
-    return EXCEPTIONS[own](rest) if own in EXCEPTIONS else rebuild(name, message)
+    for kind in own:
+        if kind in EXCEPTIONS and issubclass(EXCEPTIONS[kind], getattr(builtins, name, ())):
+            return EXCEPTIONS[kind](message)
+    return rebuild(name, message)
 
 
 def held(value: Any) -> str:
@@ -218,8 +223,12 @@ def held(value: Any) -> str:
         return f'["y",{on if type(on) is int else quote(on)}]'
     if STATE.get("tests") and not callable(value) and not hasattr(value, "__next__"):
         raise Misfit(f"was given a {type(value).__name__} by the test, which is neither plain data nor a function")
-    HELD.append(value)
-    return f'["h",{len(HELD) - 1},{quote(type(value).__name__[:80])}]'
+    if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
+        return encode(value.tolist(), 1)
+    place = PLACES.setdefault(id(value), len(HELD))  # one number for one object, which HELD keeps alive
+    if place == len(HELD):
+        HELD.append(value)
+    return f'["h",{place},{quote(type(value).__name__[:80])}]'
 
 
 def decode(tree: Any) -> Any:
@@ -228,7 +237,7 @@ def decode(tree: Any) -> Any:
         return tree
     tag, *parts = tree
     if tag == "h":
-        return Handle(parts[0])
+        return SEEN.setdefault(parts[0], Handle(parts[0]))
     if tag == "y":
         return owned(parts[0])
     items = [decode(part) for part in parts]
@@ -240,22 +249,28 @@ def decode(tree: Any) -> Any:
 
 def owned(on: int | str) -> Any:
     """What a handle of the other side stands for here."""
+    if STATE.get("tests") and type(on) is not int:
+        raise TypeError("a test has no names for a program")
     return HELD[on] if type(on) is int else target(str(on))
 
 
 def use(operation: str, on: int | str, args: Any, kwargs: Any) -> str:
     """Do what the other side asks of an object here; the result, as it crosses."""
     if STATE.get("tests") and (type(on) is not int or operation not in _OF_A_TEST):
+        if operation == "get":
+            raise AttributeError(f"a test's function shows no {str(args)[:80]}")
         raise TypeError("a program may call the functions of a test, and do nothing else with them")
-    return encode(USES[operation](owned(on), *decode(args), **decode(kwargs)), odd=held)
+    return encode(USES[operation](owned(on), *decode(args), **decode(kwargs)), ROOM, held)
 
 
-def exception(value: Any) -> str | None:
-    """The nearest builtin class of an exception class; None for anything else."""
+def named_as(value: Any) -> Any:
+    """What a name of the program is: itself, and for an exception class the names of what it derives from."""
     if not isinstance(value, type) or not issubclass(value, Exception):
-        return None
-    return str(next(base.__name__ for base in value.__mro__ if getattr(builtins, base.__name__, None) is base))
+        return [value]
+    kinds = value.__mro__
+    place = next(at for at, base in enumerate(kinds) if getattr(builtins, base.__name__, None) is base)
+    return [value, [base.__name__ for base in kinds[: place + 1]]]
 
 
-USES["exception"] = exception
+USES["name"] = named_as
 OPERATIONS["use"] = use

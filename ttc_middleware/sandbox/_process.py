@@ -59,26 +59,26 @@ class Plan:
     """The code cannot send itself SIGKILL."""
 
 
-async def start(plan: Plan) -> Process:
+async def start(plan: Callable[[Limits], Plan], limits: Limits) -> Process:
     """Start a process and wait until it has locked itself in.
 
     Raises:
         SandboxFailed: it did not start, or took 20 seconds.
     """
-    try:
-        await anyio.lowlevel.checkpoint()
-    except BaseException:
-        _remove(plan.folder)
-        raise
-    return await locked(launch(plan))
+    await anyio.lowlevel.checkpoint()
+    return await locked(launch(plan, limits))
 
 
-def launch(plan: Plan) -> Process:
+def launch(plans: Callable[[Limits], Plan], limits: Limits) -> Process:
     """Start a process, which locks itself in while we do something else.
 
     Raises:
         SandboxFailed: it did not start.
     """
+    try:
+        plan = plans(limits)
+    except OSError as error:  # no folder for temporary files, no /proc, no more descriptors
+        raise SandboxFailed(f"a sandbox could not be prepared: {error}") from error
     try:
         return Process(plan)
     except BaseException as error:
@@ -109,7 +109,6 @@ class Process:
         self._plan = plan
         self._left = float(plan.limits.wall_s)
         self._worker: int | None = None  # a pidfd, once it has spoken
-        self._wanted = 0.0  # seconds of CPU, for locking itself in
         self._closed = self._listening = False
         self._learned = set(plan.knows)
         self._depth = 0
@@ -139,8 +138,9 @@ class Process:
                 with contextlib.suppress(AttributeError, OSError):  # Linux 5.3 or later
                     self._worker = os.pidfd_open(self._pid)
                 await self._channel.frame(_SPARE)
-            self._wanted = _wanted_cpu(self._pid)
         except (Hangup, TimeoutError, OSError, GuestFailed) as error:
+            if isinstance(error, TimeoutError):
+                self._child.kill()  # whatever else it takes with it does not answer either
             await self.kill()
             said = self._complaint or f"{type(error).__name__} {error}"
             raise SandboxFailed(f"the sandbox did not start: {said}") from error
@@ -207,10 +207,10 @@ class Process:
         finally:
             self._left = max(0.0, self._left - (anyio.current_time() - began))
         allowed = self._plan.limits.wall_s
-        wanted = _wanted_cpu(self._pid) - self._wanted
+        stood = _stood_in_line(self._pid)
         await self.kill()
         took = f"{allowed:g} s{'' if self._child.cpu is None else f' and {self._child.cpu:.1f} s of CPU'}"
-        if wanted < allowed / 2:
+        if stood < allowed / 4:
             raise GuestFailed(f"was still waiting for something after {took}")
         raise SandboxFailed(f"this machine is too busy: the code still wanted to run after {took}")
 
@@ -222,7 +222,10 @@ class Process:
         """Look how much the code has written."""
         if self._plan.folder is not None and not self._closed:
             with os.scandir(self._plan.folder) as entries:
-                sizes = [entry.stat(follow_symlinks=False).st_size for entry in entries]
+                sizes: list[int] = []
+                for entry in entries:
+                    with contextlib.suppress(FileNotFoundError):  # the code has removed it meanwhile
+                        sizes.append(entry.stat(follow_symlinks=False).st_size)
             if len(sizes) > _FILES or sum(sizes) > self._plan.limits.tmp:
                 raise GuestFailed(
                     f"wrote more than {self._plan.limits.tmp} bytes or {_FILES} files into its scratch folder"
@@ -258,7 +261,8 @@ class Process:
                         self._channel.shut()
                 await self._until_ended(_KILL_S / 3)
             while not self._child.ended():
-                self._child.kill()
+                if self._child.alone:
+                    self._child.kill()
                 await anyio.sleep(_TICK_S)
         if not self._closed:
             self._closed = True
@@ -310,18 +314,17 @@ class Process:
                     self._listening = False
 
 
-def _wanted_cpu(pid: int) -> float:
-    """Seconds that a process ran or stood in line for a CPU.
+def _stood_in_line(pid: int) -> float:
+    """Seconds that a process stood in line for a CPU: the thread that did so longest.
 
-    This is what tells starving from sleeping, however busy the machine: who sleeps does not stand in line. Where the
-    system does not say (no /proc/…/schedstat), time counts against the code.
+    This is what tells starving from sleeping and from working, however busy the machine. Where the system does not say
+    (no /proc/…/schedstat), time counts against the code.
     """
-    wanted = 0
+    waited = 0
     with contextlib.suppress(OSError, ValueError):
         for task in Path(f"/proc/{pid}/task").iterdir():
-            ran, waited, _ = (task / "schedstat").read_text(encoding="ascii").split()
-            wanted += int(ran) + int(waited)
-    return wanted / 1e9
+            waited = max(waited, int((task / "schedstat").read_text(encoding="ascii").split()[1]))
+    return waited / 1e9
 
 
 def _remove(folder: str | None) -> None:

@@ -108,10 +108,10 @@ class Ready:
             if process.ended:  # the machine was short of memory, say
                 await process.kill()
                 process = None
-        process = process or launch(plan(limits))
+        process = process or launch(plan, limits)
         try:
             while len(waiting) < self.spare:
-                waiting.append(launch(plan(limits)))
+                waiting.append(launch(plan, limits))
         except BaseException:
             await process.kill()
             raise

@@ -11,6 +11,7 @@ from __future__ import annotations
 import builtins
 import sys
 
+_MOST = 20  # classes that an exception derives from
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -23,8 +24,12 @@ def check(kind: str, source: str, names: list[str], modules: list[str]) -> str:
     """Run tests that use a program by handles; for each test its name, whether it passed, and why not."""
     STATE.update(tests=True, misfit=None)
     for name in modules:  # the program, by whatever name the tests import it
-        if not installed(name):
-            sys.modules[name] = Program(name)
+        whole = name.split(".")
+        if not installed(whole[0]):
+            for count in range(1, len(whole) + 1):
+                module = sys.modules[".".join(whole[:count])] = Program(name)
+                if count > 1:
+                    setattr(sys.modules[".".join(whole[: count - 1])], whole[count - 1], module)
     for name in names:  # whoever runs the tests, a name that they do not define is the program's
         setattr(builtins, name, named(name))
     result = {"lines": lines, "unittest": by_unittest, "pytest": by_pytest}[kind](source)
@@ -47,16 +52,25 @@ def installed(name: str) -> bool:
 
 
 def named(name: str) -> Any:
-    """What a name of the program is for a test: a handle; for an exception, a class that can be caught."""
+    """What a name of the program is for a test: a value, a handle, or for an exception a class that can be caught."""
     handle = Handle(name)
-    if name[:1].isupper():
-        try:
-            base = ask("exception", handle)
-        except Exception:  # noqa: BLE001  # it says so when it is used
-            base = None
-        if base is not None:
-            return EXCEPTIONS.setdefault(name, type(name, (getattr(builtins, base),), {}))
-    return handle
+    try:
+        value, *kinds = ask("name", handle)
+    except BaseException:  # noqa: BLE001  # it says so when it is used
+        return handle
+    return (stand_in(kinds[0]) if kinds else None) or (handle if isinstance(value, Handle) else value)
+
+
+def stand_in(kinds: Any) -> Any:
+    """A class for an exception of the program's, below those of its own that it derives from; None: it is none."""
+    if not isinstance(kinds, list) or not all(isinstance(each, str) for each in kinds) or not 0 < len(kinds) < _MOST:
+        return None
+    found: Any = getattr(builtins, kinds[-1], None)
+    if not isinstance(found, type) or not issubclass(found, Exception):  # else a local int, or the end of the run
+        return None
+    for kind in kinds[-2::-1]:
+        found = EXCEPTIONS.setdefault(kind, type(kind, (found,), {}))
+    return found
 
 
 class Program(type(sys)):  # type: ignore[misc]  # the class of modules, without an import
@@ -97,13 +111,19 @@ def by_unittest(source: str) -> Any:
     sys.modules["test_of_program"] = module
     exec(compile(source, "test.py", "exec", dont_inherit=True), module.__dict__)  # noqa: S102  # as above
     ended: list[Any] = []
+    begun: list[str] = []
+    tests = unittest.defaultTestLoader.loadTestsFromModule(module)
+    count = tests.countTestCases()
 
     class Listening(unittest.TestResult):
+        def startTest(self, test: Any) -> None:  # noqa: N802
+            begun.append(str(test))
+
         def addSuccess(self, test: Any) -> None:  # noqa: N802  # unittest's own name
-            ended.append([str(test), True, ""])
+            ended.append([str(test)[:300], True, ""])
 
         def addFailure(self, test: Any, err: Any) -> None:  # noqa: N802
-            ended.append([str(test), False, f"{err[0].__name__}: {err[1]}"[:500]])
+            ended.append([str(test)[:300], False, f"{err[0].__name__}: {err[1]}"[:500]])
 
         def addError(self, test: Any, err: Any) -> None:  # noqa: N802
             self.addFailure(test, err)
@@ -116,10 +136,10 @@ def by_unittest(source: str) -> Any:
             self.addSuccess(test)
 
         def addUnexpectedSuccess(self, test: Any) -> None:  # noqa: N802
-            ended.append([str(test), False, "passed, where it is expected to fail"])
+            ended.append([str(test)[:300], False, "passed, where it is expected to fail"])
 
-    unittest.defaultTestLoader.loadTestsFromModule(module).run(Listening())
-    return ended
+    tests.run(Listening())
+    return [*ended, *[["a test", False, "was never run"]] * (count - len(begun))]
 
 
 def by_pytest(source: str) -> Any:
@@ -130,8 +150,14 @@ def by_pytest(source: str) -> Any:
 
     ended: list[Any] = []
 
+    wanted: set[str] = set()
+
     class Listening:
+        def pytest_collection_finish(self, session: Any) -> None:
+            wanted.update(item.nodeid for item in session.items)
+
         def pytest_runtest_logreport(self, report: Any) -> None:
+            wanted.discard(report.nodeid)
             if report.when == "call" or report.failed:
                 crash = getattr(report.longrepr, "reprcrash", None)
                 if not report.skipped or hasattr(report, "wasxfail"):
@@ -144,6 +170,9 @@ def by_pytest(source: str) -> Any:
     with open("test_program.py", "w", encoding="utf-8") as file:  # noqa: PTH123  # no pathlib, to stay small
         file.write(source)
     _run_handles()
-    quietly = ["-q", "-s", "-p", "no:cacheprovider", "-p", "no:faulthandler", "-c", os.devnull, "--rootdir", "."]
-    pytest.main([*quietly, "test_program.py"], plugins=[Listening()])
+    quietly = ["-q", "-s", "-p", "no:cacheprovider", "-p", "no:faulthandler", "--rootdir", ".", "--confcutdir", "."]
+    status = int(pytest.main([*quietly, "-c", os.devnull, "test_program.py"], plugins=[Listening()]))
+    ended += [[name, False, "was never run"] for name in sorted(wanted)]
+    if status not in (0, 1) and ended:
+        ended.append(["the run", False, f"ended early, with exit status {status}"])
     return ended

@@ -39,7 +39,7 @@ class Unsafe:
         Raises:
             SandboxFailed: it did not start.
         """
-        return await start(self.plan(limits))
+        return await start(self.plan, limits)
 
     def plan(self, limits: Limits) -> Plan:
         """How to start one."""

@@ -25,6 +25,7 @@ from ._base import Raised, Reply, Returned, Unfit, Use
 
 DEPTH = 64
 """How deep containers may nest."""
+_ROOM = 4  # less for a result, which a test may pass on inside its arguments
 
 _SCALARS = frozenset({type(None), bool, int, float, str})
 _COLLISIONS = 16  # more equal hashes than that in one set happen only on purpose, and take quadratic time
@@ -61,8 +62,8 @@ def answer(said: Reply) -> tuple[Any, ...]:
     if isinstance(said, Returned):
         return ("returned", tree(said.value))
     if isinstance(said, Raised):
-        return ("raised", said.type, said.message)
-    return ("raised", "TypeError", said.reason)
+        return ("raised", said.type, said.message, list(said.own))
+    return ("unfit", said.reason)
 
 
 def tree(value: Any) -> Any:
@@ -114,9 +115,9 @@ def reply(ident: int, body: bytes) -> Reply | Use:
         raise BadFrame("an answer to another question")
     match parts[1:]:
         case ["returned", value]:
-            return Returned(rebuild(value))
-        case ["raised", str(kind), str(message)]:
-            return Raised(kind, message)
+            return Returned(rebuild(value, _ROOM))
+        case ["raised", str(kind), str(message), int(line), [*own]] if all(_is(each, str) for each in own):
+            return Raised(kind, message, line, tuple(own[:8]))
         case ["unfit", str(reason)]:
             return Unfit(reason)
         case ["use", str(operation), (int() | str()) as on, arguments, named]:

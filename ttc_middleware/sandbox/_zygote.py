@@ -93,7 +93,7 @@ def serve(worker: dict[str, Any], channel: int) -> None:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.dup2(channel, 0)
-        os.closerange(3, 1024)  # the others' channels and graves too
+        os.closerange(3, 1 << 20)  # the others' channels and graves too
         worker["main"]()
     except BaseException as error:  # noqa: BLE001  # nothing of this may return into the server's loop
         os.write(2, f"{type(error).__name__}: {error}\n".encode())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from ttc_middleware.sandbox import Reply, Returned, Session, Unfit, Use
@@ -10,6 +10,7 @@ from ttc_middleware.sandbox._wire import Handle
 
 from ._cases import CANDIDATE, Made, Suite
 
+_REMEMBERED = 1_000
 _COMPARING = frozenset({"eq", "ne", "lt", "le", "gt", "ge"})
 
 
@@ -25,6 +26,8 @@ class Between:
     """The last call of the code."""
     unfit: Made | None = None
     """The first whose result could not cross."""
+    used: bool = False
+    """The tests have asked for something of the code's."""
     own_word: bool = False
     """Objects of the code's were compared with each other: equal is what the code says is equal."""
     _tester: Session = field(init=False)
@@ -34,7 +37,7 @@ class Between:
     async def run(self, suite: Suite) -> Reply:
         """Run tests, and forget what was noted of those before."""
         self.last = self.unfit = None
-        self.own_word = False
+        self.own_word = self.used = False
         self._tester = await self.open_tester(suite)
         return await self._tester.check(suite.tests, self.ask_code)
 
@@ -42,12 +45,16 @@ class Between:
         """Have the code's process do what a test asks."""
         on = self.entry if use.on == CANDIDATE else use.on
         reply = await self.code.use(Use(use.operation, on, use.args, use.kwargs), self.ask_tests)
-        if use.operation == "exception":  # a question of ours, not of a test
+        if use.operation == "name":  # a question of ours, not of a test
+            if isinstance(reply, Returned) and isinstance(reply.value, list):
+                self._said(reply.value[:1], str(on))
+                self.used |= not any(isinstance(each, Handle) for each in reply.value)  # a constant, told by value
             return reply
+        self.used = True
         what = self._words.get(on, "<object>") if isinstance(on, int) else on
-        if isinstance(reply, Returned) and isinstance(reply.value, Handle) and isinstance(reply.value.on, int):
+        if isinstance(reply, Returned) and isinstance(reply.value, Handle):
             attribute = use.operation == "get" and use.args and isinstance(use.args[0], str)
-            self._words[reply.value.on] = f"{what}.{use.args[0]}" if attribute else f"<{reply.value.kind}>"
+            self._said([reply.value], f"{what}.{use.args[0]}" if attribute else f"<{reply.value.kind}>")
         if use.operation == "call" or self.last is None or not isinstance(reply, Returned):
             words = what if use.operation == "call" else f"{use.operation} of {what}"
             self.last = Made(words, use.args, use.kwargs, reply)
@@ -55,6 +62,13 @@ class Between:
             self.unfit = self.unfit or self.last
         self.own_word |= use.operation in _COMPARING
         return reply
+
+    def _said(self, handles: Sequence[object], words: str) -> None:
+        """Remember what handles stand for, as far as feedback has a use for it."""
+        if len(self._words) > _REMEMBERED:
+            self._words.clear()
+        objects = [each for each in handles if isinstance(each, Handle)]
+        self._words.update({each.on: words[-200:] for each in objects if isinstance(each.on, int)})
 
     async def ask_tests(self, use: Use) -> Reply:
         """Have the tests' process call one of its functions, which the code was given."""

@@ -53,9 +53,12 @@ class Example:
     kwargs: Mapping[str, Any] = field(default_factory=dict[str, Any])
     entry: str | None = None
     """The function, where the test names it."""
+    compiled: bool = False
+    """It stood as an `assert` with `==`, and is compared so."""
 
     def passes(self, reply: Reply, tolerance: float) -> bool:
         """Whether a reply is the expected one."""
+        tolerance = 0.0 if self.compiled else tolerance
         if isinstance(reply, Raised):
             raised = getattr(builtins, reply.type, None)
             return self._raises() and isinstance(raised, type) and issubclass(raised, self.expected)
@@ -170,7 +173,7 @@ def _compiled(source: str, entry: str | None) -> Example | None:
     name = call.func.id
     if len(kwargs) != len(call.keywords) or hasattr(builtins, name) or name == "raises":
         return None
-    return Example(args, expected, kwargs, entry if name == CANDIDATE else name)
+    return Example(args, expected, kwargs, entry if name == CANDIDATE else name, compiled=True)
 
 
 def _suite(which: str, source: str) -> Suite:
@@ -179,30 +182,37 @@ def _suite(which: str, source: str) -> Suite:
         top = symtable.symtable(source, "test", "exec")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ValueError(f"{which} is not Python ({error}): {source!r:.100}") from None
-    kind: Literal["lines", "unittest", "pytest"] = "lines"
-    for statement in tree.body:
-        if isinstance(statement, ast.ClassDef) and any("TestCase" in ast.unparse(base) for base in statement.bases):
-            kind = "unittest"
-            break
-        if isinstance(statement, (ast.FunctionDef, ast.ClassDef)) and statement.name.lower().startswith("test"):
-            kind = "pytest"
+    kind = _kind(which, tree)
     names, modules = _names(top), _modules(tree)
     if kind == "lines" and _defines_check(tree):  # as in HumanEval
         source, names = f"{source}\ncheck({CANDIDATE})\n", names | {CANDIDATE}
-    packages = {module: providing(module) for module in sorted(modules)}
+    packages = {module: providing(module.partition(".")[0]) for module in sorted(modules)}
     code = [module for module, package in packages.items() if package is None]
     if not names and not code:
         raise ValueError(f"{which} calls nothing of the code: {source!r:.100}")
-    if len(code) > 1:
+    if len({module.partition(".")[0] for module in code}) > 1:
         raise ValueError(f"{which} imports {' and '.join(code)}, which are not installed: one can be the code")
     needed = [package for package in packages.values() if package] + (["pytest"] if kind == "pytest" else [])
     installed(tuple(needed))
     return Suite(Tests(kind, source, sorted(names), code), source, tuple(dict.fromkeys(needed)))
 
 
+def _kind(which: str, tree: ast.Module) -> Literal["lines", "unittest", "pytest"]:
+    """What runs a text: pytest, where it would collect more than test cases, which it runs too."""
+    cases = False
+    for statement in tree.body:
+        if isinstance(statement, ast.AsyncFunctionDef) and statement.name.startswith("test"):
+            raise ValueError(f"{which} has an async test, {statement.name}: let it run its own loop, by asyncio.run()")
+        if isinstance(statement, ast.ClassDef) and any("TestCase" in ast.unparse(base) for base in statement.bases):
+            cases = True
+        elif isinstance(statement, (ast.FunctionDef, ast.ClassDef)) and statement.name.startswith(("test", "Test")):
+            return "pytest"
+    return "unittest" if cases else "lines"
+
+
 def _defines_check(tree: ast.Module) -> bool:
     functions = [each for each in tree.body if isinstance(each, ast.FunctionDef)]
-    return any(each.name == "check" and [arg.arg for arg in each.args.args] == [CANDIDATE] for each in functions)
+    return any(each.name == "check" and len(each.args.args) == 1 for each in functions)
 
 
 def _names(top: symtable.SymbolTable) -> frozenset[str]:
@@ -222,10 +232,11 @@ def _modules(tree: ast.Module) -> frozenset[str]:
     found: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found |= {alias.name.partition(".")[0] for alias in node.names}
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            found.add(node.module.partition(".")[0])
-    return frozenset(found - sys.stdlib_module_names - {"pytest"})
+            found.add(node.module)
+    known = sys.stdlib_module_names | {"pytest"}
+    return frozenset(module for module in found if module.partition(".")[0] not in known)
 
 
 def _equal(got: Any, expected: Any, tolerance: float) -> bool:
@@ -273,5 +284,7 @@ def called(entry: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
 def why(reply: Reply) -> str:
     """What is wrong with a reply."""
     if isinstance(reply, Raised):
-        return f"{reply.type[:80]}: {reply.message[:400]}" if reply.message else reply.type[:80]
+        parts = [reply.type[:80], *reply.own[:1], *([reply.message[:400]] if reply.message else [])]
+        line = f" (line {reply.line})" if reply.line and "line " not in reply.message else ""
+        return f"{': '.join(parts)}{line}"
     return "nothing" if isinstance(reply, Returned) else reply.reason[:400]

@@ -44,6 +44,8 @@ class Run:
                 loaded = await code.load(source)
             except GuestFailed as error:
                 return _lost(f"The code, when loaded, {error}", groups)
+            if isinstance(loaded, Returned) and not isinstance(loaded.value, list):
+                return _lost("The code, when loaded, spoke nonsense", groups)
             if not isinstance(loaded, Returned):
                 return _lost(f"The code does not load: {why(loaded)}", groups)
             entry = entry or _named(cases) or _last(loaded.value)
@@ -101,9 +103,9 @@ async def _suite(case: Suite, between: Between) -> Judged:
         if not isinstance(reply, Returned) or not reply.value:
             raise ValueError(f"these tests do not run ({why(reply)}): {case.about!r:.200}")
         ended = [(str(name), bool(right), str(said)) for name, right, said in reply.value]
-    if between.last is None:
+    if not between.used:
         raise ValueError(f"a test calls nothing of the code ({why(reply)}): {case.about!r:.200}")
-    if between.unfit is not None:  # whatever the test made of it
+    if between.unfit is not None and case.tests.kind == "lines":  # whatever the test made of it
         return Judged(0, len(ended), Wrong(ended[0][0], between.unfit))
     wrong = [(name, said) for name, right, said in ended if not right]
     first = None
