@@ -169,3 +169,14 @@ def test_a_folder_that_cannot_be_made_is_refused_at_once(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="file"):
         ttc.configure(record=tmp_path / "file" / "runs")
+
+
+async def test_a_search_inside_another_says_so(folder):
+    inner = asking(strategy=ttc.BestOfN(1))
+
+    @ttc.scale(ttc.BestOfN(1), verifier=says_anything, name="outer")
+    async def outer():
+        return (await inner.run("x")).output
+
+    await outer()
+    assert [(line["name"], line.get("inside", False)) for line in lines(folder)] == [("ask", True), ("outer", False)]

@@ -6,7 +6,6 @@ to be waited for or sent, and two short drivers do that.
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from collections.abc import Awaitable, Callable, Generator
@@ -14,8 +13,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar, Union
 
 import anyio
-import anyio.lowlevel
 
+from ._bell import TaskBell
 from ._budget import Hold, Ticket
 from ._caps import CapOfOurs
 from ._context import OWNED, SCOPE, TAB, Scope, Tab, on_a_loop, warn_once
@@ -237,33 +236,9 @@ class Bell(Protocol):
         """Whether one may wait for it."""
         ...
 
-    def ring(self) -> None:
+    def ring(self) -> object:
         """Wake who waits."""
         ...
-
-
-class TaskBell:
-    """Wakes a task from whatever thread frees the room it waits for."""
-
-    __slots__ = ("_event", "_native", "_thread", "patient")
-
-    def __init__(self) -> None:
-        self.patient: bool = True
-        self._event = anyio.Event()
-        self._native: Any = anyio.lowlevel.current_token().native_token
-        self._thread = threading.get_ident()
-
-    def ring(self) -> None:
-        if threading.get_ident() == self._thread:
-            self._event.set()
-            return
-        # asyncio's loop and trio's token each have a way in from outside, by different names.
-        soon = getattr(self._native, "call_soon_threadsafe", None) or self._native.run_sync_soon
-        with contextlib.suppress(RuntimeError):  # its loop has ended meanwhile, and nobody waits there any more
-            soon(self._event.set)
-
-    async def wait(self) -> None:
-        await self._event.wait()
 
 
 class _ThreadBell:

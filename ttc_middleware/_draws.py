@@ -10,9 +10,9 @@ from anyio.abc import TaskGroup
 from opentelemetry.trace import Span
 
 from . import _telemetry
+from ._bell import TaskBell
 from ._bill import answered, apportion
 from ._budget import Ask, Hold, Ledger
-from ._calls import TaskBell
 from ._context import TAB, Entry, Tab, warn_once
 from ._errors import BudgetExceeded
 from ._faults import classify

@@ -142,6 +142,8 @@ class _Run(Generic[T]):
             span=span,
             call=desk.call if recorder.content else None,
         )
+        if desk.outer_tab is not None:
+            line["inside"] = True  # its calls are in the line of the search around it, too
         try:
             recorder.write(line)
         except OSError as error:

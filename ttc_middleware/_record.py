@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from opentelemetry.trace import Span
 
@@ -170,5 +170,5 @@ def lines(folder: str | os.PathLike[str]) -> Iterator[dict[str, Any]]:
                     told = json.loads(line)
                 except (ValueError, RecursionError):
                     continue
-                if isinstance(told, dict) and told.get("v") == VERSION:
+                if isinstance(told, dict) and cast("dict[str, Any]", told).get("v") == VERSION:
                     yield told

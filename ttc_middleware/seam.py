@@ -17,6 +17,7 @@ from ._context import OWNED, SCOPE, SETTINGS, TAB, warn_once
 from ._engine import search
 from ._leaf import Leaf
 from ._plan import OnReject, Plan
+from ._record import lines as record_lines
 from ._site import Site, disabled
 from ._types import Adapter, Call, Draw, Result, Thinking
 from .strategies.single import Single
@@ -32,6 +33,7 @@ __all__ = [
     "in_draw",
     "observed",
     "owned",
+    "record_lines",
     "scale_call",
     "scale_call_sync",
     "seconds_left",

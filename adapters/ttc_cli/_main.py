@@ -9,14 +9,14 @@ from collections.abc import Sequence
 
 from ttc_middleware import TTCError
 
-from . import _demo, _sandbox, _try, _verify
+from . import _demo, _report, _sandbox, _tree, _try, _verify
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status: 0, 1 or more for an error that has been said, 130 after Ctrl-C."""
     parser = argparse.ArgumentParser(prog="ttc", description="Test-time compute for any LLM call site.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-    for module in (_demo, _try, _verify, _sandbox):
+    for module in (_demo, _try, _verify, _sandbox, _report, _tree):
         module.add_to(commands)
     given = parser.parse_args(arguments)
     os.environ.pop("TTC_DISABLED", None)  # whoever asks wants to see it at work

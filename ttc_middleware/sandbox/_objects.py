@@ -223,8 +223,9 @@ def held(value: Any) -> str:
         return f'["y",{on if type(on) is int else quote(on)}]'
     if STATE.get("tests") and not callable(value) and not hasattr(value, "__next__"):
         raise Misfit(f"was given a {type(value).__name__} by the test, which is neither plain data nor a function")
-    if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
-        return encode(value.tolist(), 1)
+    flat: Any = getattr(value, "tolist", None) if type(value).__module__ == "numpy" else None
+    if flat is not None:
+        return encode(flat(), 1)
     place = PLACES.setdefault(id(value), len(HELD))  # one number for one object, which HELD keeps alive
     if place == len(HELD):
         HELD.append(value)

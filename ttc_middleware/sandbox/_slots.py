@@ -1,22 +1,21 @@
 """How many verifications run at once in this process: more would only make each other late.
 
-A counter, and for each waiter a socket to be woken by. So nothing here belongs to one event loop: waiter and releaser
-may run in different loops, threads and frameworks. First come, first served.
+A counter, and for each waiter a bell. So nothing here belongs to one event loop: waiter and releaser may run in
+different loops, threads and frameworks. First come, first served.
 """
 
 from __future__ import annotations
 
 import os
-import socket
 import threading
 from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-import anyio
+from ttc_middleware._bell import TaskBell
 
 _lock = threading.Lock()
-_waiting: deque[socket.socket] = deque()
+_waiting: deque[TaskBell] = deque()
 _taken = 0
 
 
@@ -44,28 +43,27 @@ async def _acquire() -> None:
         if _taken < capacity() and not _waiting:
             _taken += 1
             return
-        ours, theirs = socket.socketpair()
-        _waiting.append(theirs)
-    with ours, theirs:
-        try:
-            await anyio.wait_readable(ours)
-        except BaseException:
-            with _lock:
-                queued = theirs in _waiting
-                if queued:
-                    _waiting.remove(theirs)
-            if not queued:  # the turn was ours already
-                _release()
-            raise
+        bell = TaskBell()
+        _waiting.append(bell)
+    try:
+        await bell.wait()
+    except BaseException:
+        with _lock:
+            queued = bell in _waiting
+            if queued:
+                _waiting.remove(bell)
+        if not queued:  # the turn was ours already
+            _release()
+        raise
 
 
 def _release() -> None:
     global _taken  # noqa: PLW0603
     with _lock:
-        if _waiting:
-            _waiting.popleft().send(b"!")  # the turn goes straight to the next
-        else:
-            _taken -= 1
+        while _waiting:
+            if _waiting.popleft().ring():  # the turn goes straight to the next
+                return
+        _taken -= 1
 
 
 def _forget() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 from ttc_middleware.sandbox import Reply, Returned, Session, Unfit, Use
 from ttc_middleware.sandbox._wire import Handle
@@ -47,8 +48,9 @@ class Between:
         reply = await self.code.use(Use(use.operation, on, use.args, use.kwargs), self.ask_tests)
         if use.operation == "name":  # a question of ours, not of a test
             if isinstance(reply, Returned) and isinstance(reply.value, list):
-                self._said(reply.value[:1], str(on))
-                self.used |= not any(isinstance(each, Handle) for each in reply.value)  # a constant, told by value
+                found = cast("list[object]", reply.value)
+                self._said(found[:1], str(on))
+                self.used |= not any(isinstance(each, Handle) for each in found)  # a constant, told by value
             return reply
         self.used = True
         what = self._words.get(on, "<object>") if isinstance(on, int) else on

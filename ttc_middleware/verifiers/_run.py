@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from ttc_middleware.sandbox import GuestFailed, Limits, Returned, Sandbox, Session, Unfit
 
@@ -48,7 +48,7 @@ class Run:
                 return _lost("The code, when loaded, spoke nonsense", groups)
             if not isinstance(loaded, Returned):
                 return _lost(f"The code does not load: {why(loaded)}", groups)
-            entry = entry or _named(cases) or _last(loaded.value)
+            entry = entry or _named(cases) or _last(cast("list[object]", loaded.value))
             if entry is None and any(_needs_entry(case) for case in cases):
                 return _lost("The code defines no function", groups)
             return [await self._all(group, code, entry or "") for group in groups]

@@ -1,0 +1,125 @@
+"""`ttc report`: what a run record says of tokens, dollars and seconds, as tables, a page or a picture."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ttc_middleware.seam import record_lines
+
+from ._charts import charts
+from ._demo import console_for
+from ._figures import Figures, figures
+from ._page import page
+from ._picture import draw, figure_class
+from ._searches import Search, search_of
+from ._tables import Table, caveats, headline, tables
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+KINDS = ("function", "model", "day")
+_BAR = 40
+
+
+def add_to(commands: Any) -> None:
+    """Add the command."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "report", help="what it cost, from a run record", description=__doc__
+    )
+    parser.add_argument("record", metavar="DIR", help="what configure(record=DIR) has written; a folder or a file")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write one page that needs nothing else")
+    parser.add_argument("--png", type=Path, metavar="FILE", help="write the charts as a picture")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    parser.add_argument("--by", choices=KINDS, help="print spend by this alone (all three)")
+    parser.add_argument("--since", type=_date, metavar="DATE", help="only from then on, like 2026-11-22 (UTC)")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    parser.set_defaults(run=run)
+
+
+def run(given: argparse.Namespace) -> int:
+    """Report; fails where the record has no search.
+
+    Raises:
+        OSError: there is no record, or a file cannot be written.
+        ValueError: the record has no search, or none since then.
+        ImportError: rich, or matplotlib for a picture, is not installed.
+    """
+    if given.png is not None:
+        figure_class()
+    found = figures(since(searches(record_lines(given.record)), given.since))
+    if not found.searches:
+        when = "" if given.since is None else f" since {given.since:%Y-%m-%d %H:%M} (UTC)"
+        raise ValueError(f"no search is on record in {given.record}{when}")
+    if given.html is not None:
+        given.html.write_text(page(found), encoding="utf-8")
+    if given.png is not None:
+        draw(found, given.png)
+    if given.json:
+        sys.stdout.write(json.dumps(found.to_dict(), indent=2) + "\n")
+        return 0
+    show(console_for(to_stderr=False), found, KINDS if given.by is None else (given.by,))
+    return 0
+
+
+def searches(lines: Iterable[dict[str, Any]]) -> Iterator[Search]:
+    """The searches among the lines."""
+    for line in lines:
+        search = search_of(line)
+        if search is not None:
+            yield search
+
+
+def since(found: Iterable[Search], date: datetime | None) -> Iterator[Search]:
+    """Those that ended at that time or later; None: all."""
+    return (search for search in found if date is None or search.at >= date)
+
+
+def show(console: Console, found: Figures, kinds: Iterable[str]) -> None:
+    """Print the report."""
+    from rich.text import Text  # noqa: PLC0415  # an extra
+
+    console.print(Text(headline(found), style="bold"))
+    for said in caveats(found):
+        console.print(Text(said, style="yellow"))
+    for table in tables(found, tuple(kinds)):
+        console.print(_drawn(table))
+    _histogram(console, found)
+
+
+def _drawn(table: Table) -> Any:
+    # Text, never str: a name from a record is no markup.
+    from rich.table import Table as Drawn  # noqa: PLC0415  # an extra
+    from rich.text import Text  # noqa: PLC0415  # an extra
+
+    drawn = Drawn(title=Text(table.title), title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for k, column in enumerate(table.columns):
+        drawn.add_column(Text(column), justify="left" if k < table.left else "right", overflow="fold")
+    for row in table.rows:
+        drawn.add_row(*(Text(cell) for cell in row), style="bold" if row[0] == "total" else None)
+    return drawn
+
+
+def _histogram(console: Console, found: Figures) -> None:
+    from rich.text import Text  # noqa: PLC0415  # an extra
+
+    *_, chart = charts(found)
+    console.print(Text(f"\n{chart.title}", style="bold"))
+    if not chart.labels:
+        console.print(Text(chart.empty))
+    values = [sum(series[k] for series in chart.series.values()) for k in range(len(chart.labels))]
+    for label, value, said in zip(chart.labels, values, chart.said, strict=False):
+        console.print(Text(f"{label:>8} {'█' * round(_BAR * value / (max(values) or 1))} {said}"))
+
+
+def _date(text: str) -> datetime:
+    try:
+        date = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"a date is like 2026-11-22 or 2026-11-22T08:30, got {text!r}") from error
+    return date.replace(tzinfo=timezone.utc) if date.tzinfo is None else date
