@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, cast
 
 from ttc_middleware.sandbox import Reply, Returned, Session, Unfit, Use
 from ttc_middleware.sandbox._wire import Handle
@@ -47,8 +47,9 @@ class Between:
         on = self.entry if use.on == CANDIDATE else use.on
         reply = await self.code.use(Use(use.operation, on, use.args, use.kwargs), self.ask_tests)
         if use.operation == "name":  # a question of ours, not of a test
-            if isinstance(reply, Returned) and isinstance(reply.value, list):
-                found = cast("list[object]", reply.value)
+            value: Any = reply.value if isinstance(reply, Returned) else None
+            if isinstance(value, list):
+                found = cast("list[object]", value)
                 self._said(found[:1], str(on))
                 self.used |= not any(isinstance(each, Handle) for each in found)  # a constant, told by value
             return reply

@@ -44,11 +44,9 @@ class Run:
                 loaded = await code.load(source)
             except GuestFailed as error:
                 return _lost(f"The code, when loaded, {error}", groups)
-            if isinstance(loaded, Returned) and not isinstance(loaded.value, list):
-                return _lost("The code, when loaded, spoke nonsense", groups)
             if not isinstance(loaded, Returned):
                 return _lost(f"The code does not load: {why(loaded)}", groups)
-            entry = entry or _named(cases) or _last(cast("list[object]", loaded.value))
+            entry = entry or _named(cases) or _last(loaded.value)
             if entry is None and any(_needs_entry(case) for case in cases):
                 return _lost("The code defines no function", groups)
             return [await self._all(group, code, entry or "") for group in groups]
@@ -148,6 +146,8 @@ async def _session(sandbox: Sandbox, limits: Limits) -> AsyncGenerator[Session]:
 
 def _last(functions: Any) -> str | None:
     """The function that code is about, by convention the last that it defines."""
-    names = [name for name in functions if isinstance(name, str) and name.isidentifier()]
+    if not isinstance(functions, list):  # nothing that the worker says is certain
+        return None
+    names = [name for name in cast("list[object]", functions) if isinstance(name, str) and name.isidentifier()]
     public = [name for name in names if name != "main" and not name.startswith(("_", "test"))]
     return next(reversed(public or names), None)
