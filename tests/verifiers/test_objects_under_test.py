@@ -418,3 +418,19 @@ async def test_pytest_files_run_in_every_sandbox():
             "def f(): return 1", "from solution import f\ndef test(): assert f() == 1", sandbox=sandbox
         )
         assert verdict.score == 1, (sandbox, verdict.feedback)
+
+
+async def test_a_handle_can_do_what_its_object_can():
+    code = (
+        "def f(): return object()\ndef g():\n yield 1\n"
+        "class C:\n def __call__(self): return 1\n def __len__(self): return 2"
+    )
+    kinds = "from collections.abc import Iterator, Sized\n"
+    right = [
+        "assert not callable(f())\nassert callable(C()) and callable(f)",
+        f"{kinds}assert isinstance(g(), Iterator) and not isinstance(f(), Iterator)",
+        f"{kinds}assert isinstance(C(), Sized) and not isinstance(g(), Sized)",
+        "with raises(TypeError): len(f())\nwith raises(TypeError): f()()",
+    ]
+    verdict = await check(code, right)
+    assert verdict.score == 1, verdict.feedback

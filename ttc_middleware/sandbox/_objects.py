@@ -53,14 +53,21 @@ class Handle:
     def __delattr__(self, name: str) -> None:
         ask("delete", self, name)
 
-    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        return ask("call", self, *args, **kwargs)
-
     def __instancecheck__(self, value: Any) -> bool:
         return isinstance(value, Handle) and bool(ask("is an instance", self, value))
 
     def __subclasscheck__(self, value: Any) -> bool:
         return isinstance(value, Handle) and bool(ask("is a subclass", self, value))
+
+    def __hash__(self) -> int:
+        return int(ask("hash", self))
+
+
+class Whole(Handle):
+    """A handle of which nobody knows yet what it can do: a name, and what all others take their abilities from."""
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        return ask("call", self, *args, **kwargs)
 
     def __enter__(self) -> Any:
         return ask("enter", self)
@@ -72,8 +79,14 @@ class Handle:
         return ask("await", self)
         yield
 
-    def __hash__(self) -> int:
-        return int(ask("hash", self))
+
+def handle_of(on: int, kind: str) -> Handle:
+    """A handle that can do what its object can: `callable()` and `isinstance(…, Iterator)` tell the truth of it."""
+    able = tuple(name for name in kind.partition("|")[2].split(",") if name in ABILITIES)
+    if able not in KINDS:
+        names = [f"__{name}__" for name in able] + (["__exit__"] if "enter" in able else [])
+        KINDS[able] = type("Handle", (Handle,), {name: getattr(Whole, name) for name in names})
+    return KINDS[able](on)
 
 
 def _unary(operation: str) -> Callable[[Handle], Any]:
@@ -112,7 +125,12 @@ class Flatly:
 
 
 for _name in [name for name in vars(Flatly) if not name.startswith("_")]:
-    setattr(Handle, f"__{_name}__", _unary(_name))
+    setattr(Handle if _name in ("repr", "str", "bool", "hash") else Whole, f"__{_name}__", _unary(_name))
+ABILITIES = (
+    "call", "iter", "next", "len", "getitem", "setitem", "delitem", "int", "float", "index", "round", "abs", "reversed",
+    "enter", "await",
+)  # fmt: skip
+KINDS: dict[tuple[str, ...], type[Handle]] = {}
 _COMPARING = (
     "eq",
     "ne",
@@ -229,7 +247,10 @@ def held(value: Any) -> str:
     place = PLACES.setdefault(id(value), len(HELD))  # one number for one object, which HELD keeps alive
     if place == len(HELD):
         HELD.append(value)
-    return f'["h",{place},{quote(type(value).__name__[:80])}]'
+    kind: Any = type(value)
+    known = {name for base in kind.__mro__ for name in vars(base)}
+    able = ",".join([name for name in ABILITIES if f"__{name}__" in known])
+    return f'["h",{place},{quote(type(value).__name__[:80] + "|" + able)}]'
 
 
 def decode(tree: Any) -> Any:
@@ -238,7 +259,7 @@ def decode(tree: Any) -> Any:
         return tree
     tag, *parts = tree
     if tag == "h":
-        return SEEN.setdefault(parts[0], Handle(parts[0]))
+        return SEEN.setdefault(parts[0], handle_of(*parts))
     if tag == "y":
         return owned(parts[0])
     items = [decode(part) for part in parts]

@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ._objects import EXCEPTIONS, Handle, ask
+    from ._objects import EXCEPTIONS, Handle, Whole, ask
     from ._worker import OPERATIONS, STATE, Raises, encode
 
 
@@ -53,12 +53,12 @@ def installed(name: str) -> bool:
 
 def named(name: str) -> Any:
     """What a name of the program is for a test: a value, a handle, or for an exception a class that can be caught."""
-    handle = Handle(name)
+    handle = Whole(name)
     try:
         value, *kinds = ask("name", handle)
     except BaseException:  # noqa: BLE001  # it says so when it is used
         return handle
-    return (stand_in(kinds[0]) if kinds else None) or (handle if isinstance(value, Handle) else value)
+    return (stand_in(kinds[0]) if kinds else None) or value
 
 
 def stand_in(kinds: Any) -> Any:

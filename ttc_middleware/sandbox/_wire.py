@@ -42,10 +42,10 @@ class Handle:
     on: int | str
     """Its number there, or a name."""
     kind: str
-    """Its class's name; "" where it is the receiver's own."""
+    """Its class's name, and after a "|" what it can do; "" where it is the receiver's own."""
 
     def __repr__(self) -> str:
-        return f"<{self.kind or 'object'}>"
+        return f"<{self.kind.partition('|')[0] or 'object'}>"
 
 
 # To the guest
@@ -223,7 +223,7 @@ _CONTAINERS: dict[str, Callable[[list[Any]], Any]] = {
 def _handle(on: int, kind: str) -> Handle:
     if not _is(on, int) or not _is(kind, str):
         raise TypeError("a handle is a number and a name")
-    return Handle(on, kind[:80] or "object")
+    return Handle(on, kind[:300] or "object")
 
 
 def _own(on: int | str) -> Handle:

@@ -57,7 +57,7 @@ class Between:
         what = self._words.get(on, "<object>") if isinstance(on, int) else on
         if isinstance(reply, Returned) and isinstance(reply.value, Handle):
             attribute = use.operation == "get" and use.args and isinstance(use.args[0], str)
-            self._said([reply.value], f"{what}.{use.args[0]}" if attribute else f"<{reply.value.kind}>")
+            self._said([reply.value], f"{what}.{use.args[0]}" if attribute else repr(reply.value))
         if use.operation == "call" or self.last is None or not isinstance(reply, Returned):
             words = what if use.operation == "call" else f"{use.operation} of {what}"
             self.last = Made(words, use.args, use.kwargs, reply)
