@@ -318,6 +318,6 @@ async def test_what_is_no_plain_data_does_not_cross(run):
         "def f(): return object()",
         "def f(): return (i for i in [])",
         "def f(): return f",
-        "async def f(): pass",
+        "def f(): return type",
     ):
         assert isinstance(await run(source), Unfit)

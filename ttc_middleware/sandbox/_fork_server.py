@@ -58,7 +58,12 @@ class ForkServer:
         Raises:
             SandboxFailed: it did not start.
         """
-        return await start(self.plan, limits)
+        try:
+            return await start(self.plan, limits)
+        except SandboxFailed:
+            if not self._servers[limits.packages].gone():
+                raise
+        return await start(self.plan, limits)  # the server has died meanwhile, and a dead one still takes messages
 
     def plan(self, limits: Limits) -> Plan:
         """How to start one."""
@@ -126,7 +131,10 @@ class _Server:
         with theirs:
             spawned = Spawned(self._launch, theirs.fileno())
         control.settimeout(_PATIENCE_S)
-        control.sendall(program("_zygote.py") + pack([code(name) for name in ("_worker.py", *LESSONS)]))
+        try:
+            control.sendall(program("_zygote.py") + pack([code(name) for name in ("_worker.py", *LESSONS)]))
+        except OSError as error:  # the launcher was faster to say no
+            raise OSError(_ended(spawned, control) or str(error)) from error
         self._running = spawned, control
         self._finalizer = weakref.finalize(self, _ended, spawned, control)
         return self._running
@@ -134,6 +142,11 @@ class _Server:
     def _end(self) -> None:
         self._running = None
         self._finalizer()
+
+    def gone(self) -> bool:
+        """Whether it has died."""
+        running = self._running
+        return running is None or running[0].ended()
 
     def forget(self) -> None:
         """In a forked process: the server is the parent's."""
@@ -145,15 +158,15 @@ class _Server:
             self._running = None
 
 
-def _ended(spawned: Spawned, control: socket.socket) -> None:
-    """End a server, and wait for it: its workers end with it."""
+def _ended(spawned: Spawned, control: socket.socket) -> str:
+    """End a server, and wait for it: its workers end with it. Returns what it has complained of."""
     control.close()
     patience = time.monotonic() + _PATIENCE_S
     while not spawned.ended() and time.monotonic() < patience:
         time.sleep(0.005)
     if not spawned.ended():
         spawned.kill()
-    spawned.close()
+    return spawned.close()
 
 
 _all: weakref.WeakSet[_Server] = weakref.WeakSet()

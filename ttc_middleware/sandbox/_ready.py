@@ -11,6 +11,8 @@ from typing import Literal, Protocol, runtime_checkable
 
 from typing_extensions import Self
 
+from ttc_middleware._errors import SandboxFailed
+
 from ._base import Limits, Probe, Sandbox, Session
 from ._process import Plan, Process, launch, locked
 
@@ -115,7 +117,10 @@ class Ready:
         except BaseException:
             await process.kill()
             raise
-        return await locked(process)
+        try:
+            return await locked(process)
+        except SandboxFailed:  # a spare may have died without a sign
+            return await self.sandbox.start(limits)
 
     async def close(self) -> None:
         """End the spares."""

@@ -112,7 +112,9 @@ def by_unittest(source: str) -> Any:
     exec(compile(source, "test.py", "exec", dont_inherit=True), module.__dict__)  # noqa: S102  # as above
     ended: list[Any] = []
     begun: list[str] = []
-    tests = unittest.defaultTestLoader.loadTestsFromModule(module)
+    mine = [each for each in vars(module).values() if getattr(each, "__module__", None) == module.__name__]
+    classes = [each for each in mine if isinstance(each, type) and issubclass(each, unittest.TestCase)]
+    tests = unittest.TestSuite(map(unittest.defaultTestLoader.loadTestsFromTestCase, classes))
     count = tests.countTestCases()
 
     class Listening(unittest.TestResult):

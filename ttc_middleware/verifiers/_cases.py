@@ -118,7 +118,8 @@ def parse(tests: object, entry: str | None) -> list[Example | Suite]:
 
 def source_of(case: type[unittest.TestCase]) -> str:
     """The source text of a test case."""
-    return f"import unittest\nfrom unittest import *\n{textwrap.dedent(inspect.getsource(case))}"
+    given = "import unittest\nfrom unittest import IsolatedAsyncioTestCase, TestCase, mock\n"
+    return f"{given}{textwrap.dedent(inspect.getsource(case))}"
 
 
 def _parse(which: str, case: object, entry: str | None) -> Example | Suite:
