@@ -207,6 +207,7 @@ def until_accepted(head, bill, samples):
         assert re.match(r" \* .* score 1\.00", last)
 
 
+@pytest.mark.slow
 def test_example_verify_code():
     lines = run("verify_code")
 
@@ -224,6 +225,7 @@ def test_example_verify_code():
     assert "by heart, hidden too:   2 of 3 tests passed. 1 of the hidden tests failed" in lines
 
 
+@pytest.mark.slow
 def test_example_verify_answers():
     lines = run("verify_answers")
 
@@ -240,6 +242,7 @@ def test_example_verify_answers():
     assert [number == 0 for number in classes] == judged
 
 
+@pytest.mark.slow
 def test_example_verify_plans():
     lines = run("verify_plans")
 
@@ -258,6 +261,7 @@ def test_example_verify_plans():
         assert least is None or int(least[2]) <= 12 + (least[1] == ">=")
 
 
+@pytest.mark.slow
 def test_example_verify_text():
     lines = run("verify_text")
 
@@ -279,6 +283,7 @@ def test_example_verify_text():
     assert lines[-1] == "the reward model gave all of it 0.771: right is False"
 
 
+@pytest.mark.slow
 def test_example_measure_verifier():
     lines = run("measure_verifier")
 

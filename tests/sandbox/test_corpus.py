@@ -15,6 +15,8 @@ from nightly import NIGHTLY
 from ttc_middleware._errors import SandboxUnavailable
 from ttc_middleware.sandbox import select
 
+pytestmark = pytest.mark.slow
+
 RUN = Path(__file__).parent / "corpus_run.py"
 NOBODY = 65534
 NO_PYTHON = 75

@@ -16,6 +16,8 @@ import pytest
 from ttc_middleware._errors import SandboxUnavailable
 from ttc_middleware.sandbox import Limits, select
 
+pytestmark = pytest.mark.slow
+
 MOST = 64 << 20
 BACKENDS = ["bubblewrap", "fork-server", "landlock"]
 

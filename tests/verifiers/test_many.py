@@ -16,7 +16,7 @@ from ttc_middleware._errors import SandboxUnavailable
 from ttc_middleware.sandbox import Limits, Ready, _slots, select
 from ttc_middleware.verifiers import UnitTests
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(600 if NIGHTLY else 120)]
+pytestmark = [pytest.mark.slow, pytest.mark.anyio, pytest.mark.timeout(600 if NIGHTLY else 120)]
 
 MANY = 1000 if NIGHTLY else 40
 MOMENTS = 100 if NIGHTLY else 14
