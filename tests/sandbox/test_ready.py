@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from ttc_middleware._errors import SandboxFailed
-from ttc_middleware.sandbox import GuestFailed, Limits, Raised, Ready, Returned, Unfit, select
+from ttc_middleware.sandbox import ForkServer, GuestFailed, Limits, Raised, Ready, Returned, Unfit, select
 from ttc_middleware.verifiers import UnitTests
 
 pytestmark = pytest.mark.anyio
@@ -227,3 +227,14 @@ def test_a_package_that_is_not_here_is_refused_at_once():
         Limits(packages=("no_such.thing",))
     with pytest.raises(ValueError, match="a tuple of names"):
         Limits(packages="numpy")
+
+
+async def test_a_fork_server_on_a_machine_without_a_table_says_so(monkeypatch):
+    monkeypatch.setattr("ttc_middleware.sandbox._seccomp.supported", lambda: False)
+    with pytest.raises(SandboxFailed, match="no system-call table"):
+        await ForkServer("/nonexistent/bwrap").start(Limits())
+
+
+async def test_a_fork_server_without_a_launcher_says_so():
+    with pytest.raises(SandboxFailed):
+        await ForkServer("/nonexistent/bwrap").start(Limits())

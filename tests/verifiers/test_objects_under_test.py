@@ -434,3 +434,10 @@ async def test_a_handle_can_do_what_its_object_can():
     ]
     verdict = await check(code, right)
     assert verdict.score == 1, verdict.feedback
+
+
+async def test_a_method_as_the_entry_is_called_on_a_new_instance_each_time():
+    code = "class Solution:\n def __init__(self): self.n = 0\n def next(self, by):\n  self.n += by\n  return self.n"
+    tests = ["x = candidate(2)\nassert x == candidate(2) == 2", ((2,), 2), ((2,), 2)]
+    verdict = await check(code, tests, entry="Solution.next")
+    assert verdict.score == 1, verdict.feedback

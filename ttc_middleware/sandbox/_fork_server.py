@@ -61,7 +61,8 @@ class ForkServer:
         try:
             return await start(self.plan, limits)
         except SandboxFailed:
-            if not self._servers[limits.packages].gone():
+            server = self._servers.get(limits.packages)
+            if server is None or not server.gone():
                 raise
         return await start(self.plan, limits)  # the server has died meanwhile, and a dead one still takes messages
 
@@ -128,8 +129,13 @@ class _Server:
 
     def _boot(self) -> tuple[Spawned, socket.socket]:
         control, theirs = socket.socketpair()
-        with theirs:
+        try:
             spawned = Spawned(self._launch, theirs.fileno())
+        except BaseException:
+            control.close()
+            raise
+        finally:
+            theirs.close()
         control.settimeout(_PATIENCE_S)
         try:
             control.sendall(program("_zygote.py") + pack([code(name) for name in ("_worker.py", *LESSONS)]))

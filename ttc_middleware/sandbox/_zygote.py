@@ -54,8 +54,15 @@ def main() -> None:
             message, extra, *_ = control.recvmsg(1, _socket.CMSG_SPACE(8))
             if not message:
                 os._exit(0)
+            if not extra:
+                continue  # no descriptor was free to take them: whoever asked hears the end of its channel
             channel, grave = (int.from_bytes(extra[0][2][at : at + 4], sys.byteorder) for at in (0, 4))
-            pid = os.fork()
+            try:
+                pid = os.fork()
+            except OSError:  # as many processes as there may be: this one is refused, and the others live on
+                os.close(channel)
+                os.close(grave)
+                continue
             if not pid:
                 serve(worker, channel)
             os.close(channel)

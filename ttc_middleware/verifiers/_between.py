@@ -45,6 +45,8 @@ class Between:
     async def ask_code(self, use: Use) -> Reply:
         """Have the code's process do what a test asks."""
         on = self.entry if use.on == CANDIDATE else use.on
+        if use.operation == "name" and isinstance(on, str) and "." in on:
+            return Unfit("a method is looked up anew for each call, on an instance of its own")
         reply = await self.code.use(Use(use.operation, on, use.args, use.kwargs), self.ask_tests)
         if use.operation == "name":  # a question of ours, not of a test
             value: Any = reply.value if isinstance(reply, Returned) else None
