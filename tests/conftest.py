@@ -5,6 +5,13 @@ from __future__ import annotations
 import hypothesis.internal.conjecture.optimiser
 import hypothesis.internal.conjecture.shrinker  # noqa: F401
 import pytest
+from hypothesis import settings
+from nightly import NIGHTLY
+
+# A run of every change repeats its examples, so that it fails for what was changed; the nightly one looks for new ones.
+settings.register_profile("repeatable", derandomize=True)
+if not NIGHTLY:
+    settings.load_profile("repeatable")
 
 
 @pytest.fixture(params=["asyncio", "trio"])

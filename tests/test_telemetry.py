@@ -521,11 +521,13 @@ async def test_the_spans_of_a_search_that_fails_end(traced, trouble):
 
 
 def test_a_thread_that_outlives_its_search_still_ends_the_span_of_its_call(traced):
-    finish = threading.Event()
+    sent, finish = threading.Event(), threading.Event()
 
     def script(body, number):
         if place() == 1:
+            sent.set()
             assert finish.wait(60)
+        assert sent.wait(60)  # or the first could win before the second has asked
         return "good"
 
     @ttc.scale(ttc.BestOfN(2), verifier=good)

@@ -99,7 +99,8 @@ class Isotonic:
             return self.probabilities[0 if place == 0 else -1]
         left, right = self.scores[place - 1], self.scores[place]
         low, high = self.probabilities[place - 1], self.probabilities[place]
-        return low + (high - low) * (score - left) / (right - left)
+        between = low + (high - low) * (score - left) / (right - left)
+        return min(between, high)  # rounding can lift it above, where the curve would fall again
 
     @classmethod
     def fit(cls, scores: Sequence[float], labels: Sequence[Any]) -> Isotonic:
