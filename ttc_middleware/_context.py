@@ -90,6 +90,8 @@ class Entry:
     """Why the cost is not wholly known."""
     model: str | None = None
     provider: str | None = None
+    ended: float = 0.0
+    """When, on `time.monotonic()`'s clock; as the two before, only for the run record."""
 
 
 class Tab:

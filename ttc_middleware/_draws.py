@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -309,7 +310,7 @@ class DrawTask:
             finally:
                 TAB.reset(token)
             if verdict.usage is not None:
-                tab.record(Entry(verdict.usage, answered=True))
+                tab.record(Entry(verdict.usage, answered=True, ended=time.monotonic()))
                 if desk.ledger is not None:
                     desk.ledger.charge(amounts(verdict.usage))
             sample = replace(sample, verdict=verdict)

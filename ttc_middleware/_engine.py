@@ -136,6 +136,8 @@ class _Run(Generic[T]):
         line = line_of(
             result,
             error=self.error,
+            started=self.started,
+            verified=self.plan.check is not None,
             draws=[(task.tab, task.verifications) for task in desk.tasks],
             routing=self.routing,
             tags=desk.tags,

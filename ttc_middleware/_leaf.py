@@ -221,7 +221,8 @@ class Leaf:
                 self._hold.settle(amounts(usage))
         if self.tab is not None:
             if SETTINGS.recorder is not None:  # which alone wants to know
-                entry = replace(entry, model=self.request.model, provider=self.request.provider)
+                named, ended = self.request, time.monotonic()
+                entry = replace(entry, model=named.model, provider=named.provider, ended=ended)
             self.tab.record(entry)
             self.tab.pending.discard(self)
         track(entry, self.tab, self._scope)

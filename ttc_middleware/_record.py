@@ -10,7 +10,7 @@ import json
 import os
 import secrets
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, cast
@@ -91,6 +91,8 @@ def line_of(
     result: Result[Any],
     *,
     error: BaseException | None,
+    started: float,
+    verified: bool,
     draws: Sequence[tuple[Tab, Sequence[Tab]]],
     routing: Tab,
     tags: Mapping[str, str],
@@ -102,13 +104,15 @@ def line_of(
     Args:
         result: what it found and spent.
         error: what it raised, if anything.
+        started: when, on `time.monotonic()`'s clock.
+        verified: whether there is a verifier, which may have had nothing to judge.
         draws: for each draw the tabs of its own model calls and of its verifications.
         routing: the model calls of the strategy itself.
         tags: as on spans.
         span: the search's.
         call: where content is asked for, the call itself.
     """
-    line: dict[str, Any] = result.to_dict()
+    line: dict[str, Any] = {**result.to_dict(), "verified": verified}
     for told, sample in zip(line["samples"], result.samples, strict=True):
         if sample.verdict is not None:
             told["verdict"] = {"failed": sample.verdict.failed, "trust": sample.verdict.trust}
@@ -124,7 +128,7 @@ def line_of(
     roles = [("sample", tab) for tab, _ in draws]
     roles += [("verifier", tab) for _, judged in draws for tab in judged]
     roles.append(("routing", routing))
-    line["calls"] = [_called(role, entry, tab.index) for role, tab in roles for entry in tab.entries]
+    line["calls"] = [_called(role, entry, tab.index, started) for role, tab in roles for entry in tab.entries]
     if error is not None:
         line["error"] = type(error).__name__
     if tags:
@@ -137,12 +141,14 @@ def line_of(
     return line
 
 
-def _called(role: str, entry: Entry, index: int) -> dict[str, Any]:
+def _called(role: str, entry: Entry, index: int, started: float) -> dict[str, Any]:
+    sent = entry.ended - entry.usage.seconds - started
     told = {
         "role": role,
         "sample": None if role == "routing" else index,
         "model": entry.model,
         "provider": entry.provider,
+        "after": round(max(0.0, sent), 6) if entry.ended else None,  # seconds since the search began
         "fault": entry.fault,
         "gap": entry.gap,
         "answered": entry.answered,
@@ -151,10 +157,12 @@ def _called(role: str, entry: Entry, index: int) -> dict[str, Any]:
     return {name: value for name, value in told.items() if value is not None}
 
 
-def lines(folder: str | os.PathLike[str]) -> Iterator[dict[str, Any]]:
+def lines(folder: str | os.PathLike[str], skipped: Callable[[str], object] = str) -> Iterator[dict[str, Any]]:
     """The searches that a folder, or one file, tells of; files in the order of their names.
 
-    Lines that a crash has cut, and those of a later version, are skipped.
+    Args:
+        folder: what `configure(record=)` has written to, or one of its files.
+        skipped: is told of each line that cannot be read: "cut" by a crash, or "of a later version".
 
     Raises:
         FileNotFoundError: there is nothing.
@@ -169,6 +177,10 @@ def lines(folder: str | os.PathLike[str]) -> Iterator[dict[str, Any]]:
                 try:
                     told = json.loads(line)
                 except (ValueError, RecursionError):
+                    skipped("cut")
                     continue
-                if isinstance(told, dict) and cast("dict[str, Any]", told).get("v") == VERSION:
+                version = cast("dict[str, Any]", told).get("v") if isinstance(told, dict) else None
+                if version == VERSION:
                     yield told
+                else:
+                    skipped("of a later version" if isinstance(version, int) else "cut")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Literal, cast
@@ -207,7 +208,7 @@ def record_usage(usage: Usage) -> None:
     Args:
         usage: what the call cost; leave what is unknown at None.
     """
-    entry = Entry(usage, answered=True, reasoning_usd=None)
+    entry = Entry(usage, answered=True, ended=time.monotonic())
     tab, scope = TAB.get(), SCOPE.get()
     if scope.ledger is not None:
         scope.ledger.charge(amounts(usage))

@@ -1,4 +1,4 @@
-"""The three charts of a report, as numbers: the page and the picture draw the same."""
+"""The four charts of a report, as numbers: the page and the picture draw the same."""
 
 from __future__ import annotations
 
@@ -20,8 +20,13 @@ COLORS: Mapping[str, str] = {
     UNSPLIT: "#999999",
     "accepted": "#0072b2",
     "never": "#999999",
+    "p50": "#0072b2",
+    "p95": "#56b4e9",
+    "most": "#d5d5d5",
 }
 _DAYS = 31
+_SITES = 12
+_NAME = 17  # characters
 _BUCKETS = ((1, 1), (2, 2), (3, 3), (4, 4), (5, 8), (9, 16), (17, 32), (33, None))
 
 
@@ -39,9 +44,9 @@ class Chart:
     """What is said where there is nothing to draw."""
 
 
-def charts(figures: Figures) -> tuple[Chart, Chart, Chart]:
-    """Tokens by day, where everything went, and samples to acceptance."""
-    return _days(figures), _split(figures), _acceptance(figures)
+def charts(figures: Figures) -> tuple[Chart, Chart, Chart, Chart]:
+    """Tokens by day, where everything went, how much calls differ, and samples to acceptance."""
+    return _days(figures), _split(figures), _spread(figures), _acceptance(figures)
 
 
 def _days(figures: Figures) -> Chart:
@@ -77,6 +82,26 @@ def _split(figures: Figures) -> Chart:
 
 def _listed(words: Sequence[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words or ["tokens"])
+
+
+def _spread(figures: Figures) -> Chart:
+    """For each function a bar up to its dearest call, with marks at the median and the 95th percentile."""
+    named = [(row.name, figures.spreads[row.name].get("tokens")) for row in figures.by["function"]]
+    found = [(name, each) for name, each in named if each is not None][:_SITES]
+    said = [f"{each.most:,.0f}" + ("" if each.times is None else f" ({each.times:,.1f} x)") for _, each in found]
+    series = {
+        "p50": [each.p50 for _, each in found],
+        "p95": [each.p95 - each.p50 for _, each in found],
+        "most": [each.most - each.p95 for _, each in found],
+    }
+    costliest = f": the {_SITES} costliest functions" if len(named) > _SITES else ""
+    title = f"Tokens of a call, and most ÷ least{costliest}"
+    return Chart(title, [_end(name) for name, _ in found], series, said, "nothing is known of any call")
+
+
+def _end(name: str) -> str:
+    """A name short enough to stand beside a bar: its end says most."""
+    return name if len(name) <= _NAME else f"…{name[1 - _NAME :]}"
 
 
 def _acceptance(figures: Figures) -> Chart:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -63,6 +63,8 @@ class Figures:
     """Searches with a verifier and no accepted sample."""
     costliest: Sequence[Search]
     findings: Sequence[Finding]
+    unread: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Lines of the record that say nothing, by why: "cut", "of a later version"."""
 
     @property
     def judged_spend(self) -> Spent:
@@ -80,6 +82,7 @@ class Figures:
             "accepted": self.accepted,
             "status": dict(self.bounds),
             "gaps": dict(self.gaps),
+            "unread_lines": dict(self.unread),
             "total": self.total.to_dict(),
             "split": {part: spent.to_dict() for part, spent in self.split.items()},
             "hidden_share": self.hidden,
@@ -108,9 +111,7 @@ class Figures:
 def figures(searches: Iterable[Search]) -> Figures:
     """Everything; searches inside others are left out, since their calls are on the outer one's bill."""
     outer = sorted((search for search in searches if not search.inside), key=lambda search: search.at)
-    # Where every sample failed nothing was judged, but the money was spent on an accepted answer all the same.
-    verified = {search.name for search in outer if search.judged}
-    judged = [search for search in outer if search.name in verified]
+    judged = [search for search in outer if search.judged]
     tried = [first_accepted(search) for search in judged]
     sites = grouped(outer, lambda search: search.name)
     split = {part: add_up(search.split[part] for search in outer) for part in (*PARTS, UNSPLIT)}

@@ -24,7 +24,7 @@ def figure_class() -> Any:
 
 
 def draw(figures: Figures, file: Path) -> None:
-    """Write the three charts of the page to a file.
+    """Write the four charts of the page to a file.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -35,7 +35,7 @@ def draw(figures: Figures, file: Path) -> None:
     # No pyplot, so no window system, and nothing global.
     picture = figure_class()(figsize=(9, 2.4 + 0.4 * sum(heights)), layout="constrained")
     picture.suptitle(_plain(headline(figures)), fontsize=10, wrap=True)
-    for axes, chart in zip(picture.subplots(3, 1, gridspec_kw={"height_ratios": heights}), drawn, strict=True):
+    for axes, chart in zip(picture.subplots(len(drawn), 1, gridspec_kw={"height_ratios": heights}), drawn, strict=True):
         _axes(axes, chart)
     picture.savefig(file, format="png", dpi=150)
 

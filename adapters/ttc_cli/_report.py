@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,10 +54,12 @@ def run(given: argparse.Namespace) -> int:
     """
     if given.png is not None:
         figure_class()
-    found = figures(since(searches(record_lines(given.record)), given.since))
+    unread: list[str] = []
+    found = figures(since(searches(record_lines(given.record, unread.append)), given.since))
     if not found.searches:
         when = "" if given.since is None else f" since {given.since:%Y-%m-%d %H:%M} (UTC)"
         raise ValueError(f"no search is on record in {given.record}{when}")
+    found = replace(found, unread=Counter(unread))
     if given.html is not None:
         given.html.write_text(page(found), encoding="utf-8")
     if given.png is not None:

@@ -46,6 +46,8 @@ class Called:
     answered: bool
     spent: Spent
     reasoning: int | None
+    after: Decimal
+    """Seconds from the start of the search until it was sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,8 @@ class Search:
     at: datetime
     name: str
     strategy: str
+    judged: bool
+    """There is a verifier; where every sample failed, it has judged nothing."""
     accepted: bool
     stop_reason: str
     error: str
@@ -75,11 +79,6 @@ class Search:
     inside: bool
     """It ran inside another search, whose line has its calls too."""
     total: Spent
-
-    @property
-    def judged(self) -> bool:
-        """Whether there is a verifier."""
-        return any(sample.judged for sample in self.samples)
 
     @property
     def hidden(self) -> int:
@@ -108,6 +107,7 @@ def search_of(line: Mapping[str, Any]) -> Search | None:
         at=at,
         name=a_text(line["name"]),
         strategy=a_text(line.get("strategy")),
+        judged=line.get("verified") is True,
         accepted=line.get("accepted") is True,
         stop_reason=a_text(line.get("stop_reason")),
         error=a_text(line.get("error")),
@@ -177,6 +177,7 @@ def _called(told: Mapping[str, Any]) -> Called:
         answered=told.get("answered") is True,
         spent=spent,
         reasoning=a_number(usage.get("reasoning_tokens")),
+        after=some_seconds(told.get("after")),
     )
 
 

@@ -14,7 +14,10 @@ class Spread:
     """How one figure differs from call to call of a call site."""
 
     known: int
-    """Calls whose figure is known to the last; others are left out."""
+    """Calls of which something is known; others are left out."""
+    bounds: int
+    """Of these, the calls whose figure is a lower bound: a search that stops early cancels samples whose cost nobody
+    reports, and to leave those searches out would leave the hard questions."""
     p50: float
     p95: float
     least: float
@@ -27,17 +30,23 @@ class Spread:
 
 
 def spreads(searches: Sequence[Search]) -> dict[str, Spread]:
-    """How tokens, dollars and seconds differ between the calls of one call site; what is not known is left out."""
-    values = {
-        "tokens": [float(each.total.tokens) for each in searches if not each.total.unseen],
-        "usd": [float(each.total.usd) for each in searches if not each.total.unpriced],
-        "seconds": [float(each.seconds) for each in searches],
-    }
+    """How tokens, dollars and seconds differ between the calls of one call site; what is unknown is left out."""
+    tokens = [(float(each.total.tokens), each.total.unseen > 0) for each in searches]
+    usd = [(float(each.total.usd), each.total.unpriced > 0) for each in searches]
+    seconds = [(float(each.seconds), False) for each in searches]
     return {
-        kind: Spread(len(known), quantile(known, 0.5), quantile(known, 0.95), min(known), max(known))
-        for kind, known in values.items()
-        if known
+        kind: found
+        for kind, values in {"tokens": tokens, "usd": usd, "seconds": seconds}.items()
+        if (found := _spread([(value, least) for value, least in values if value or not least])) is not None
     }
+
+
+def _spread(values: Sequence[tuple[float, bool]]) -> Spread | None:
+    known = [value for value, _ in values]
+    if not known:
+        return None
+    bounds = sum(least for _, least in values)
+    return Spread(len(known), bounds, quantile(known, 0.5), quantile(known, 0.95), min(known), max(known))
 
 
 def quantile(values: Sequence[float], share: float) -> float:

@@ -56,6 +56,9 @@ def caveats(figures: Figures) -> list[str]:
         )
     if figures.total.unpriced:
         said.append(f"{_count(figures.total.unpriced, 'model call')} had no price, and are in no sum of dollars.")
+    if figures.unread:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(figures.unread.items()))
+        said.append(f"{_count(sum(figures.unread.values()), 'line')} of the record cannot be read: {reasons}.")
     return said
 
 
@@ -128,7 +131,7 @@ def _spreads(figures: Figures) -> list[Table]:
     return [
         Table(
             title,
-            ("function", "known", "p50", "p95", "least", "most", "most ÷ least"),
+            ("function", "calls", "lower bounds", "p50", "p95", "least", "most", "most ÷ least"),
             [[name, *_spread(each[kind], said)] for name, each in figures.spreads.items() if kind in each],
         )
         for kind, (title, said) in words.items()
@@ -136,7 +139,8 @@ def _spreads(figures: Figures) -> list[Table]:
 
 
 def _spread(each: Spread, said: Callable[[float], str]) -> list[str]:
-    return [f"{each.known:,}", said(each.p50), said(each.p95), said(each.least), said(each.most), times(each.times)]
+    counts = [f"{each.known:,}", f"{each.bounds:,}"]
+    return [*counts, said(each.p50), said(each.p95), said(each.least), said(each.most), times(each.times)]
 
 
 def _accepted(figures: Figures) -> Table:

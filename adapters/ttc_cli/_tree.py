@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import heapq
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from ttc_middleware.seam import record_lines
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from rich.text import Text
     from rich.tree import Tree
 
-_BAR = 12
+_BAR = 20
 
 
 def add_to(commands: Any) -> None:
@@ -66,10 +67,9 @@ def tree_of(search: Search) -> Tree:
     tree = Tree(_search(search))
     finished = {sample.index: sample for sample in search.samples}
     started = {call.sample for call in search.calls if call.sample is not None}
-    spent = {n: float(_own(search, n)) for n in {*finished, *started}}
-    longest = max(spent.values(), default=0.0)
-    for n in sorted(spent):
-        line = _sample(finished.get(n), n, won=n == search.winner, bar=_bar(spent[n], longest))
+    whole = max((call.after + call.spent.seconds for call in search.calls), default=Decimal(0))
+    for n in sorted({*finished, *started}):
+        line = _sample(finished.get(n), n, won=n == search.winner, bar=_bar(_calls(search, "sample", n), whole))
         branch = tree.add(line)
         for call in _calls(search, "sample", n):
             branch.add(_call(call))
@@ -142,12 +142,16 @@ def _calls(search: Search, role: str, sample: int) -> list[Called]:
     return [call for call in search.calls if call.role == role and call.sample == sample]
 
 
-def _own(search: Search, sample: int) -> Any:
-    return add_up(call.spent for call in _calls(search, "sample", sample)).seconds
-
-
-def _bar(seconds: float, longest: float) -> str:
-    return f"{'▇' * max(1, round(_BAR * seconds / longest))} {seconds:,.2f} s" if seconds > 0 else ""
+def _bar(calls: Sequence[Called], whole: Decimal) -> str:
+    """When a sample's model calls ran, on the search's own time: "  ▇▇▇   0.41 s"."""
+    if not calls or not whole:
+        return ""
+    cells = [" "] * _BAR
+    for call in calls:
+        first = min(_BAR - 1, int(_BAR * call.after / whole))
+        last = max(first + 1, round(_BAR * (call.after + call.spent.seconds) / whole))
+        cells[first:last] = "▇" * (last - first)
+    return f"{''.join(cells)} {add_up(call.spent for call in calls).seconds:,.2f} s"
 
 
 def _usd(said: str) -> str:

@@ -179,7 +179,7 @@ def test_every_model_has_its_share(record, capsys):
 
 def test_samples_and_dollars_to_acceptance(record, capsys):
     found = asked(capsys, record[0])
-    assert found["samples_to_acceptance"] == {"1": 2, "3": 6, "never": 5}
+    assert found["samples_to_acceptance"] == {"1": 2, "3": 6, "never": 6}
     lines = {row["name"]: row for row in found["by"]["function"]}
     assert lines["orders.extract"]["accepted"] == 6
     each = Decimal(lines["orders.extract"]["spent"]["usd"]) / 6
@@ -214,6 +214,7 @@ def search(name, scores, winner=0, thought=None):
     thoughts = thought or [0] * len(scores)
     return search_of({
         "at": "2026-01-02T03:04:05+00:00", "name": name, "winner": winner, "accepted": 1 in scores,
+        "verified": True,
         "samples": [
             {"index": k, "status": "answer", "score": score, "accepted": score == 1,
              "usage": {**spent, "reasoning_tokens": thoughts[k]}}
@@ -410,11 +411,29 @@ def test_samples_are_counted_to_the_first_accepted_one():
 
 
 def test_the_charts_show_all_of_it(record):
-    days, split, acceptance = charts(figures(searches(record_lines(record[0]))))
+    found = figures(searches(record_lines(record[0])))
+    days, split, spread, acceptance = charts(found)
+    tops = dict(zip(spread.labels, map(sum, zip(*spread.series.values(), strict=True)), strict=True))
+    assert tops["orders.extract"] == pytest.approx(found.spreads["orders.extract"]["tokens"].most)
     assert sum(sum(values) for values in days.series.values()) == record[1].total.tokens
     for k, _ in enumerate(split.labels):
         assert sum(values[k] for values in split.series.values()) == pytest.approx(1)
-    assert dict(zip(acceptance.labels, acceptance.said, strict=True)) == {"1": "2", "2": "0", "3": "6", "never": "5"}
+    assert dict(zip(acceptance.labels, acceptance.said, strict=True)) == {"1": "2", "2": "0", "3": "6", "never": "6"}
+
+
+def test_a_call_of_which_the_least_is_known_is_in_the_spread_and_counted(record, capsys):
+    found = asked(capsys, record[0])["spreads"]
+    assert (found["race"]["tokens"]["known"], found["race"]["tokens"]["bounds"]) == (1, 1)
+    assert (found["orders.extract"]["tokens"]["known"], found["orders.extract"]["tokens"]["bounds"]) == (6, 0)
+    assert "tokens" not in found["blind"]
+
+
+def test_lines_that_say_nothing_are_counted(record, tmp_path, capsys):
+    [file, *_] = record[0].iterdir()
+    copy = tmp_path / "a.jsonl"
+    copy.write_text(file.read_text()[:-20] + '\n{"v": 2}\n[1]\n', encoding="utf-8")
+    assert asked(capsys, copy)["unread_lines"] == {"cut": 2, "of a later version": 1}
+    assert "3 lines of the record cannot be read: 2 cut, 1 of a later version." in told(capsys, copy)
 
 
 def test_many_samples_share_a_bar():
@@ -472,7 +491,7 @@ def test_the_page_runs_nothing_and_loads_nothing(record, tmp_path, capsys):
     assert "default-src 'none'" in html
 
 
-def test_the_page_has_a_headline_four_figures_three_charts_and_the_tables(record, tmp_path, capsys):
+def test_the_page_has_a_headline_four_figures_four_charts_and_the_tables(record, tmp_path, capsys):
     file = tmp_path / "report.html"
     told(capsys, record[0], "--html", file)
     html = file.read_text(encoding="utf-8")
@@ -482,7 +501,7 @@ def test_the_page_has_a_headline_four_figures_three_charts_and_the_tables(record
     for name, said in four(found):
         assert {name, said} <= set(page.text)
     charts = re.findall(r"<svg.*?</svg>", html)
-    assert len(charts) == 3
+    assert len(charts) == 4
     for chart in charts:
         ends = [float(r.get("x")) + float(r.get("width")) for r in ET.fromstring(chart).iter("rect")]
         assert 100 < max(ends) < 720
