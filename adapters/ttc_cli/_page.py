@@ -37,7 +37,7 @@ th { font-weight: 600; color: var(--soft); } .t { text-align: left; overflow-wra
 td { font-variant-numeric: tabular-nums; } td.n { white-space: nowrap; }
 """
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
-_WIDTH, _BAR, _GAP, _LABEL, _SAID = 720, 20, 8, 108, 110
+_WIDTH, _BAR, _GAP, _LABEL, _SAID = 720, 20, 8, 136, 116
 
 
 def page(figures: Figures) -> str:

@@ -55,7 +55,7 @@ def caveats(figures: Figures) -> list[str]:
             f" lower bound (≥) and {bounds.get('unknown', 0):,} unknown: {reasons}."
         )
     if figures.total.unpriced:
-        said.append(f"{_count(figures.total.unpriced, 'model call')} had no price, and are in no sum of dollars.")
+        said.append(f"Nobody says what {_count(figures.total.unpriced, 'model call')} cost in dollars: no sum has them.")
     if figures.unread:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(figures.unread.items()))
         said.append(f"{_count(sum(figures.unread.values()), 'line')} of the record cannot be read: {reasons}.")
