@@ -55,7 +55,8 @@ def caveats(figures: Figures) -> list[str]:
             f" lower bound (≥) and {bounds.get('unknown', 0):,} unknown: {reasons}."
         )
     if figures.total.unpriced:
-        said.append(f"Nobody says what {_count(figures.total.unpriced, 'model call')} cost in dollars: no sum has them.")
+        calls = _count(figures.total.unpriced, "model call")
+        said.append(f"Nobody says what {calls} cost in dollars: no sum of dollars has them.")
     if figures.unread:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(figures.unread.items()))
         said.append(f"{_count(sum(figures.unread.values()), 'line')} of the record cannot be read: {reasons}.")
