@@ -16,8 +16,9 @@ from ._calls import model_call, model_call_sync, seconds_left
 from ._context import OWNED, SCOPE, SETTINGS, TAB, warn_once
 from ._engine import search
 from ._leaf import Leaf
-from ._plan import OnReject, Plan
+from ._plan import OnReject, PlainFunction, Plan
 from ._record import lines as record_lines
+from ._scale import Decorator
 from ._site import Site, disabled
 from ._types import Adapter, Call, Draw, Result, Thinking
 from .strategies.single import Single
@@ -25,6 +26,7 @@ from .strategies.single import Single
 __all__ = [
     "Leaf",
     "OnReject",
+    "PlainFunction",
     "Site",
     "Thinking",
     "call_model",
@@ -36,6 +38,7 @@ __all__ = [
     "record_lines",
     "scale_call",
     "scale_call_sync",
+    "scaled",
     "seconds_left",
     "warn_once",
 ]
@@ -87,6 +90,11 @@ def call_model_sync(adapter: Adapter, call: Call, send: Callable[[Call, Leaf], R
     if plan is None:
         return model_call_sync(adapter, call, send)
     return _search_in_threads(plan, call, send)
+
+
+def scaled(site: Site) -> Decorator:
+    """The decorator of a call site: what it wraps is a function, in which model calls are seen as they pass."""
+    return Decorator(site, named=True, model_calls=False)
 
 
 async def scale_call(site: Site, call: Call, send: Callable[[Call, Leaf], Awaitable[R]]) -> R:

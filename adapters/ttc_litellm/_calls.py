@@ -43,22 +43,22 @@ class Function:
         """A call of an async function, while `instrument()` holds."""
         if not _concerns_us(kwargs):
             return await self.original(*args, **_retried_by_us(kwargs))
-        _need_asyncio()
-        call = self._call(args, kwargs)
+        need_asyncio()
+        call = self.call(args, kwargs)
         return await call_model(self.adapter, call, lambda given, leaf: Attempt(self, given, leaf).made())
 
     def passing_sync(self, *args: Any, **kwargs: Any) -> Any:
         """`passing()` for a function that blocks."""
         if not _concerns_us(kwargs):
             return self.original(*args, **_retried_by_us(kwargs))
-        call = self._call(args, kwargs)
+        call = self.call(args, kwargs)
         return call_model_sync(self.adapter, call, lambda given, leaf: Attempt(self, given, leaf).made_sync())
 
     @cached_property
     def _signature(self) -> inspect.Signature:
         return inspect.signature(self.original)
 
-    def _call(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
+    def call(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
         """The call, all of its arguments by name."""
         if args:
             self._signature.bind_partial(*args, **kwargs)  # raises what the function itself would
@@ -182,7 +182,7 @@ def _retried_by_us(kwargs: dict[str, Any]) -> dict[str, Any]:
     return {**kwargs, **off}
 
 
-def _need_asyncio() -> None:
+def need_asyncio() -> None:
     try:
         asyncio.get_running_loop()
     except RuntimeError:

@@ -36,10 +36,10 @@ def instrument() -> None:
     """
     if _changed:
         return
-    _check()
+    checked()
     try:
         for name, adapter, modules in _FUNCTIONS:
-            named = [_own(getattr(importlib.import_module(module), name)) for module in modules]
+            named = [own(getattr(importlib.import_module(module), name)) for module in modules]
             # Some are one function by two names.
             for function in {id(each): each for each in named}.values():
                 _changed.append(InPlace(function, partial(_enter, adapter, name)))  # noqa: PERF401  # undone one by one
@@ -59,7 +59,7 @@ def _enter(adapter: Adapter, name: str, original: Any) -> Any:
     return function.passing if name.startswith("a") else function.passing_sync
 
 
-def _own(function: Any) -> Any:
+def own(function: Any) -> Any:
     """The function of litellm's own, below what other instrumentations may have put around it."""
     layers = [function]
     while hasattr(layers[-1], "__wrapped__"):
@@ -71,15 +71,17 @@ def _own(function: Any) -> Any:
     return next(ours, function)
 
 
-def _check() -> None:
+def checked() -> Any:
+    """The package, of a version that this adapter knows."""
     wants = 'ttc_litellm needs litellm >=1.84,<2: pip install "ttc-middleware[litellm]"'
     try:
-        importlib.import_module("litellm")
+        litellm = importlib.import_module("litellm")
     except ImportError as error:
         raise ImportError(wants) from error
     try:
         version = importlib.metadata.version("litellm")
     except importlib.metadata.PackageNotFoundError:  # somebody's own build: what it lacks will show
-        return
+        return litellm
     if tuple(int(part) for part in re.findall(r"\d+", version)[:2]) < _OLDEST:
         raise ImportError(f"{wants} (installed is {version})")
+    return litellm
