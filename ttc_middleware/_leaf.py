@@ -10,7 +10,7 @@ from decimal import Decimal
 
 from opentelemetry.trace import Span
 
-from . import _telemetry
+from . import _spans, _telemetry
 from ._budget import NANO, Ask, Hold, Ledger, Ticket
 from ._caps import known_limit
 from ._context import SETTINGS, Entry, Scope, Tab
@@ -165,6 +165,7 @@ class Leaf:
         self._hold = hold
         if self.tab is not None:
             self.tab.pending.add(self)
+        _spans.counted()
         role = "sample" if self.tab is None else self.tab.role
         index = None if self.tab is None or role == "routing" else self.tab.index
         self._span = _telemetry.call_span(self.request, attempt, role, index, self._scope.tags)
@@ -227,6 +228,15 @@ class Leaf:
             self.tab.pending.discard(self)
         track(entry, self.tab, self._scope)
         _telemetry.end_call(self._span, self.request, entry, reading=reading, usage=usage, cost=cost, seconds=seconds)
+
+
+def report(entry: Entry, tab: Tab | None, scope: Scope) -> None:
+    """Account for a model call that no adapter has seen, after the fact."""
+    if scope.ledger is not None:
+        scope.ledger.charge(amounts(entry.usage))
+    if tab is not None:
+        tab.record(entry)
+    track(entry, tab, scope)
 
 
 def track(entry: Entry, tab: Tab | None, scope: Scope) -> None:

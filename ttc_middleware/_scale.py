@@ -11,7 +11,7 @@ from typing import Any, Literal, cast
 from ._budget import Budget
 from ._context import SCOPE, TAB, Entry
 from ._instrument import instrument_once
-from ._leaf import amounts, track
+from ._leaf import report
 from ._plan import OnReject, PlainFunction
 from ._site import Site
 from ._strategy import check_strategy
@@ -208,10 +208,4 @@ def record_usage(usage: Usage) -> None:
     Args:
         usage: what the call cost; leave what is unknown at None.
     """
-    entry = Entry(usage, answered=True, ended=time.monotonic())
-    tab, scope = TAB.get(), SCOPE.get()
-    if scope.ledger is not None:
-        scope.ledger.charge(amounts(usage))
-    if tab is not None:
-        tab.record(entry)
-    track(entry, tab, scope)
+    report(Entry(usage, answered=True, ended=time.monotonic()), TAB.get(), SCOPE.get())

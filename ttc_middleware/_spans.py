@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from opentelemetry import context, trace
@@ -44,10 +44,24 @@ def foreign(span: Span) -> bool:
 
 def tells_usage(span: Span) -> bool:
     """Whether somebody else has opened this span for a model call, whose usage it will tell."""
-    if not foreign(span) or not span.is_recording():
-        return False
-    said: Mapping[str, Any] = getattr(span, "attributes", None) or {}
+    return foreign(span) and span.is_recording() and is_inference(getattr(span, "attributes", None) or {})
+
+
+def is_inference(said: Mapping[str, Any]) -> bool:
+    """Whether the attributes are those of a model call."""
     return said.get("gen_ai.operation.name") in _INFERENCES or said.get("openinference.span.kind") == "LLM"
+
+
+on_counted: list[Callable[[int], None]] = []
+"""Who is told the id of the span that is open around each model call that an adapter sees."""
+
+
+def counted() -> None:
+    """Tell that a model call which is made here and now will be on a bill."""
+    if on_counted:
+        around = trace.get_current_span().get_span_context().span_id
+        for tell in on_counted:
+            tell(around)
 
 
 class Current:
