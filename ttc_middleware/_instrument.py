@@ -6,6 +6,7 @@ import importlib
 import sys
 from collections.abc import Callable
 
+from . import _threads
 from ._context import SETTINGS
 
 # Which adapter knows which SDK. An adapter has instrument() and uninstrument(), and patches only what is imported.
@@ -15,14 +16,22 @@ _undo: dict[str, Callable[[], None]] = {}
 _wanted = False
 
 
-def instrument() -> None:
+def instrument(*, threads: bool = False) -> None:
     """Let the model calls of known SDKs be seen and steered: openai and litellm, now or when they are imported.
 
     Patches one method of each, once. Outside draws, budgets and `tracking()` the patch only checks that there is none.
     The first function that is scaled calls this; `configure(instrument=False)` keeps it from doing so.
+
+    Args:
+        threads: also let threads that are started inside a draw or a block, and what is submitted to thread pools
+            there (`loop.run_in_executor()`), run in its context, so that model calls in them are seen. Patches
+            `threading.Thread.start` and `ThreadPoolExecutor.submit`; a thread that outlives its draw and calls a model
+            then is refused.
     """
     global _wanted  # noqa: PLW0603  # patches are the process's, and so is this
     _wanted = True
+    if threads:
+        _threads.patch()
     for sdk in _ADAPTERS:
         if sdk in sys.modules:
             _patch(sdk)
@@ -40,6 +49,7 @@ def uninstrument() -> None:
     for undo in _undo.values():
         undo()
     _undo.clear()
+    _threads.unpatch()
 
 
 def instrument_once() -> None:
