@@ -28,7 +28,7 @@ def in_a_thread(work):
     def run():
         try:
             said.set_result(work())
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001  # handed over
             said.set_exception(error)
 
     thread = threading.Thread(target=run)
