@@ -48,6 +48,7 @@ class Fake:
     can: frozenset[ttc.Capability] = frozenset(ttc.Capability) - {ttc.Capability.EXTEND}
     slots: int | None = None
     merges: bool = True
+    remembered: bool = False
 
     def apply(self, call, draw):
         changes = {
@@ -76,6 +77,7 @@ class Fake:
             seed=body.get("seed"),
             tool_results=bool(body.get("tool_results")),
             server=body.get("server", "fake.test"),
+            remembered=self.remembered,
         )
 
     def bound(self, call):

@@ -565,6 +565,86 @@ async def test_scaling_each_model_call_runs_the_function_once():
     assert (result.stop_reason, result.bill.total.tokens) == ("passed through", model.billed // 2)
 
 
+async def test_the_verifier_of_a_model_call_gets_the_functions_arguments():
+    model = Model(lambda body, number: f"{place()}", adapter=no_choices())
+
+    def is_wanted(output, wanted, prompt):
+        return output.text == wanted and prompt.startswith("say")
+
+    @ttc.scale(ttc.BestOfN(3, stop="all"), verifier=is_wanted, scope="model_calls")
+    async def agent(wanted: str) -> str | None:
+        return await model("say it")
+
+    assert [await agent("1"), await agent(wanted="2")] == ["1", "2"]
+
+
+async def test_a_block_decides_that_functions_run_once_and_their_model_calls_are_scaled():
+    runs = []
+    model = Model(lambda body, number: "right" if number else "wrong", adapter=no_choices())
+
+    @ttc.verifiable(lambda output, task: output.text == task)
+    async def agent(task: str) -> str | None:
+        runs.append(1)
+        return await model(task)
+
+    with ttc.policy(ttc.BestOfN(2, stop="all"), scope="model_calls"):
+        assert await agent("right") == "right"
+    assert (len(runs), len(model.bodies)) == (1, 2)
+    with ttc.policy(scope="model_calls"):
+        await agent("right")  # nothing says how to scale
+    assert (len(runs), len(model.bodies)) == (2, 3)
+
+
+async def test_a_policy_by_name_decides_what_is_drawn():
+    runs = []
+    model = Model(lambda body, number: "right", adapter=no_choices())
+
+    @ttc.scale(ttc.BestOfN(2, stop="all"), verifier=lambda output: True, scope="model_calls", name="agent")
+    async def agent() -> None:
+        runs.append(1)
+        await model()
+
+    ttc.configure(policies={"agent": ttc.policy(scope="function")})
+    await agent()
+    assert (len(runs), len(model.bodies)) == (2, 2)
+
+
+async def test_a_block_scales_model_calls_that_no_decorator_knows_of():
+    model = Model(lambda body, number: f"{place() // 2}", adapter=no_choices())
+    with ttc.policy(ttc.SelfConsistency(3), scope="model_calls"):
+        assert await model() == "0"
+    assert len(model.bodies) == 3
+    with ttc.policy(ttc.BestOfN(3), scope="model_calls"), pytest.raises(TypeError, match="needs a verifier"):
+        await model()
+
+
+def kept(**more):
+    return Fake(can=frozenset({ttc.Capability.MAX_TOKENS}), remembered=True, **more)
+
+
+async def test_a_conversation_that_the_server_keeps_gets_one_turn():
+    model = Model(lambda body, number: "right", adapter=kept())
+
+    @ttc.scale(ttc.SelfConsistency(3), scope="model_calls")
+    async def agent() -> None:
+        await model()
+
+    with pytest.warns(UserWarning, match="the server adds every sample to the conversation"):
+        await agent()
+    assert len(model.bodies) == 1
+
+
+async def test_draws_of_a_function_that_share_a_conversation_get_a_warning():
+    model = Model(lambda body, number: "right", adapter=kept())
+
+    @ttc.scale(ttc.SelfConsistency(3))
+    async def agent() -> str | None:
+        return await model()
+
+    with pytest.warns(UserWarning, match="each leaves a turn in there"):
+        await agent()
+
+
 async def test_the_budget_of_a_function_holds_for_all_its_model_calls_together():
     model = Model(lambda body, number: "wrong", adapter=no_choices())
 
@@ -612,6 +692,7 @@ async def test_the_time_of_a_function_holds_for_all_its_model_calls_together():
         ({"thinking": -1}, ValueError, "tokens from 0"),
         ({"thinking": True}, ValueError, "got True"),
         ({"thinking": 1.5}, ValueError, "got 1.5"),
+        ({"scope": "calls"}, ValueError, '"function" or "model_calls", got \'calls\''),
     ],
 )
 async def test_a_policy_that_cannot_work_is_refused_at_once(options, error, says):

@@ -85,6 +85,13 @@ def _conversation(  # noqa: C901  # every way that an attempt can end, in one pl
     _goes_on(tab, scope)
     if tab is not None:
         tab.tools_ran |= request.tool_results
+        if request.remembered and tab.among is not None and tab.among.count > 1:
+            warn_once(
+                "remembered",
+                request.model,
+                "several draws of a function send to a conversation that the server keeps: each leaves a turn in there."
+                ' Send the messages instead, or use scope="model_calls", which asks such a call once',
+            )
         if tab.role == "sample":
             wish = _wish(tab, request)
     allowance = _retry_budgets.setdefault((request.provider, request.server), RetryBudget())

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 Role = Literal["sample", "verifier", "routing"]
 _NO_TAGS: Mapping[str, str] = MappingProxyType({})
+_NO_ARGUMENTS: Mapping[str, Any] = MappingProxyType({})
 
 
 class Tracker(Protocol):
@@ -41,7 +42,9 @@ class Scope:
     policy: Any = None
     """The innermost `policy()` block."""
     model_calls: Any = None
-    """How to scale each model call, inside a function of `scale(scope="model_calls")`."""
+    """How to scale each model call (a `Site`), inside a function of `scale(scope="model_calls")`."""
+    around: Mapping[str, Any] = field(default_factory=lambda: _NO_ARGUMENTS)
+    """That function's arguments."""
     ledger: Ledger | None = None
     """The innermost block's account; None: nothing is limited."""
     deadline: float | None = None

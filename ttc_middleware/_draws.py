@@ -305,7 +305,7 @@ class DrawTask:
             try:
                 own = self.spans[sample.index - self.first]
                 with _telemetry.verifier_span(judge.name, own, desk.tags) as span:
-                    verdict = await judge.verdict(sample, desk.call.arguments)
+                    verdict = await judge.verdict(sample, {**desk.call.arguments, **desk.plan.around})
                     _telemetry.verdict_event(span, judge.name, verdict)
             finally:
                 TAB.reset(token)

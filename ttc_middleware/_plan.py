@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -61,6 +61,8 @@ class Plan:
     """Seconds for one verification."""
     in_thread: bool = False
     """The function blocks, so its verifier runs in a thread too."""
+    around: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """The arguments of the function inside which this call is made: its verifier may ask for them, too."""
 
     @property
     def plain(self) -> bool:

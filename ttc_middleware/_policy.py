@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 from types import MappingProxyType, TracebackType
-from typing import Any, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 from typing_extensions import Self
 
@@ -22,6 +22,8 @@ from ._record import Recorder
 from ._strategy import check_strategy
 from ._types import Bill, Effort, Strategy, Thinking, Usage
 
+PolicyScope = Literal["function", "model_calls"]
+
 
 @dataclass(frozen=True)
 class Policy:
@@ -31,15 +33,20 @@ class Policy:
     budget: Budget | None = None
     thinking: Thinking | None = None
     on_reject: OnReject | None = None
+    scope: PolicyScope | None = None
 
     def __post_init__(self) -> None:
         if self.strategy is not None:
             check_strategy(self.strategy)
+        if self.scope not in (None, "function", "model_calls"):
+            raise ValueError(f'scope= must be "function" or "model_calls", got {self.scope!r}')
         check_options(self.budget, self.thinking, self.on_reject)
 
     def __enter__(self) -> Self:
         outer = SCOPE.get()
         inside = replace(outer, policy=self.over(outer.policy), outer=outer)
+        if self.scope == "model_calls":
+            instrument_once()  # also model calls outside of any decorated function are to be seen
         if self.budget is not None:
             limits = self.budget.limits
             if limits:
@@ -72,6 +79,7 @@ def policy(
     budget: Budget | None = None,
     thinking: Thinking | None = None,
     on_reject: OnReject | None = None,
+    scope: PolicyScope | None = None,
 ) -> Policy:
     """Decide for a block what answers are worth: `with ttc.policy(ttc.BestOfN(4), budget=ttc.Budget(tokens=20_000)):`.
 
@@ -83,12 +91,15 @@ def policy(
         budget: limits for the whole block, time from its start.
         thinking: how much models may think, in tokens or as an effort.
         on_reject: "best" or "raise", where nothing is accepted.
+        scope: "model_calls" calls each decorated function once and scales every model call inside, whichever SDK or
+            framework makes it, as well as those outside of any decorated function; "function" draws whole functions
+            although they say otherwise; None leaves it to them.
 
     Raises:
         TypeError: the strategy has no `search()`, or the budget is none.
-        ValueError: `on_reject` or `thinking` is not one of its values.
+        ValueError: `on_reject`, `thinking` or `scope` is not one of its values.
     """
-    return Policy(strategy, budget, thinking, on_reject)
+    return Policy(strategy, budget, thinking, on_reject, scope)
 
 
 def check_options(budget: object, thinking: object, on_reject: object) -> None:

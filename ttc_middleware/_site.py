@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from ._budget import Budget
 from ._context import SCOPE, SETTINGS, warn_once
 from ._plan import OnReject, PlainFunction, Plan
-from ._policy import Policy, check_options
+from ._policy import Policy, PolicyScope, check_options
 from ._strategy import check_strategy, needs, needs_verifier
 from ._types import Adapter, Strategy, Thinking
 from ._verify import Check, prepare
@@ -93,6 +93,11 @@ class Site:
             raise TypeError(
                 f"{strategy!r} needs {words}, which {type(self.adapter).__name__} cannot do for {self.name}"
             )
+
+    def scope(self) -> PolicyScope | None:
+        """What a policy says is drawn here and now, the whole function or each model call; None: nothing."""
+        block: Policy = SCOPE.get().policy or _NO_POLICY
+        return _first(block.scope, SETTINGS.policies.get(self.name, _NO_POLICY).scope)
 
     def plan(self) -> Plan | None:
         """How to search here and now; None: not at all, the call passes through."""

@@ -434,6 +434,8 @@ class Request:
     """The prompt reports on tools that have run."""
     server: str | None = None
     """The host that is asked."""
+    remembered: bool = False
+    """The server adds the answer to a conversation that it keeps: every further sample would leave a turn in there."""
 
 
 @dataclass(frozen=True, kw_only=True)

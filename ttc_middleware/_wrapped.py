@@ -190,12 +190,19 @@ class ScaledFunction(Generic[P, T_co]):
                 arguments[name] = value
         return Call(name=self._site.name, arguments=arguments)
 
-    def _inside(self) -> Scope:
+    @property
+    def _each_call(self) -> bool:
+        """Whether each model call inside is scaled by itself, and the function called once."""
+        scope = self._site.scope()
+        return self._model_calls if scope is None else scope == "model_calls"
+
+    def _inside(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Scope:
         """The scope in which each model call is scaled by itself."""
         outer, budget = SCOPE.get(), self._site.budget or Budget()
         ledger = Ledger(budget.limits, outer.ledger or SETTINGS.ledger) if budget.limits else outer.ledger
         site = replace(self._site, budget=None)
-        return replace(outer.until(budget.seconds), ledger=ledger, model_calls=site, outer=outer)
+        around = self._call(args, kwargs).arguments
+        return replace(outer.until(budget.seconds), ledger=ledger, model_calls=site, around=around, outer=outer)
 
     def _plan(self) -> Plan:
         """How `run()` searches; inside a draw scaling is off."""
@@ -225,7 +232,7 @@ class Scaled(ScaledFunction[..., Any]):
         given = (*self._bound, *args)
         if disabled() or TAB.get() is not None:
             return self._fn(*given, **kwargs)
-        if self._model_calls:
+        if self._each_call:
             return self._once(given, kwargs).output
         plan = self._site.plan()
         if plan is None:
@@ -237,7 +244,7 @@ class Scaled(ScaledFunction[..., Any]):
         given, started = (*self._bound, *args), time.monotonic()
         if disabled():
             return self._story(self._fn(*given, **kwargs), _UNSEEN, started)
-        if self._model_calls:
+        if self._each_call:
             return self._once(given, kwargs)
         return self._searched(self._plan(), given, kwargs)
 
@@ -272,7 +279,7 @@ class Scaled(ScaledFunction[..., Any]):
         return output
 
     def _once(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Result[Any]:
-        inside, bill, started = self._inside(), Tracking(), time.monotonic()
+        inside, bill, started = self._inside(args, kwargs), Tracking(), time.monotonic()
         token = SCOPE.set(replace(inside, trackers=(*inside.trackers, bill)))
         try:
             return self._story(self._passed(args, kwargs), bill.bill, started)
@@ -296,7 +303,7 @@ class AsyncScaled(ScaledFunction[..., Any]):
     async def _awaited(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         if disabled() or TAB.get() is not None:
             return await self._coroutine(args, kwargs)
-        if self._model_calls:
+        if self._each_call:
             return (await self._once(args, kwargs)).output
         plan = self._site.plan()
         if plan is None:
@@ -308,7 +315,7 @@ class AsyncScaled(ScaledFunction[..., Any]):
         given, started = (*self._bound, *args), time.monotonic()
         if disabled():
             return self._story(await self._coroutine(given, kwargs), _UNSEEN, started)
-        if self._model_calls:
+        if self._each_call:
             return await self._once(given, kwargs)
         return await self._searched(self._plan(), given, kwargs)
 
@@ -342,7 +349,7 @@ class AsyncScaled(ScaledFunction[..., Any]):
         return output
 
     async def _once(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Result[Any]:
-        inside, bill, started = self._inside(), Tracking(), time.monotonic()
+        inside, bill, started = self._inside(args, kwargs), Tracking(), time.monotonic()
         token = SCOPE.set(replace(inside, trackers=(*inside.trackers, bill)))
         try:
             return self._story(await self._passed(args, kwargs), bill.bill, started)

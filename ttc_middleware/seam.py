@@ -13,7 +13,7 @@ from typing import TypeVar
 from . import _portal
 from ._budget import Ledger
 from ._calls import model_call, model_call_sync, seconds_left
-from ._context import OWNED, SCOPE, SETTINGS, TAB, warn_once
+from ._context import OWNED, SCOPE, SETTINGS, TAB, Scope, warn_once
 from ._engine import search
 from ._leaf import Leaf
 from ._plan import OnReject, PlainFunction, Plan
@@ -55,7 +55,7 @@ def observed() -> bool:
         return False
     scope = SCOPE.get()
     limits = scope.ledger is not None or scope.deadline is not None
-    listening = scope.trackers or limits or scope.model_calls is not None
+    listening = scope.trackers or limits or scope.model_calls is not None or _each_call(scope)
     return TAB.get() is not None or bool(listening)
 
 
@@ -77,7 +77,7 @@ async def call_model(adapter: Adapter, call: Call, send: Callable[[Call, Leaf], 
         call: the request, its keywords as arguments.
         send: makes the call as it is then given. Returns the SDK's response; for a stream, see `Leaf`.
     """
-    plan = _plan_of_model_calls(adapter)
+    plan = _plan_of_model_calls(adapter, call)
     if plan is None:
         return await model_call(adapter, call, send)
     result: Result[R] = await search(plan, call, lambda given: model_call(adapter, given, send))
@@ -86,7 +86,7 @@ async def call_model(adapter: Adapter, call: Call, send: Callable[[Call, Leaf], 
 
 def call_model_sync(adapter: Adapter, call: Call, send: Callable[[Call, Leaf], R]) -> R:
     """`call_model()` for a client that blocks."""
-    plan = _plan_of_model_calls(adapter)
+    plan = _plan_of_model_calls(adapter, call)
     if plan is None:
         return model_call_sync(adapter, call, send)
     return _search_in_threads(plan, call, send)
@@ -99,7 +99,7 @@ def scaled(site: Site) -> Decorator:
 
 async def scale_call(site: Site, call: Call, send: Callable[[Call, Leaf], Awaitable[R]]) -> R:
     """Make a call of a wrapped client: scaled as its site says, or once where that says nothing."""
-    plan = _plan(site)
+    plan = _plan(site, call)
     if plan is None:
         return await model_call(site.adapter, call, send)
     if _streams_through(plan, call):
@@ -111,7 +111,7 @@ async def scale_call(site: Site, call: Call, send: Callable[[Call, Leaf], Awaita
 
 def scale_call_sync(site: Site, call: Call, send: Callable[[Call, Leaf], R]) -> R:
     """`scale_call()` for a client that blocks."""
-    plan = _plan(site)
+    plan = _plan(site, call)
     if plan is None:
         return model_call_sync(site.adapter, call, send)
     if _streams_through(plan, call):
@@ -120,9 +120,23 @@ def scale_call_sync(site: Site, call: Call, send: Callable[[Call, Leaf], R]) -> 
     return _search_in_threads(plan, call, send)
 
 
-def _plan(site: Site) -> Plan | None:
+def _plan(site: Site, call: Call) -> Plan | None:
     # Inside a draw and inside a verifier scaling is off.
-    return None if TAB.get() is not None else site.plan()
+    return None if TAB.get() is not None else _once_if_remembered(site.plan(), call)
+
+
+def _once_if_remembered(plan: Plan | None, call: Call) -> Plan | None:
+    """Draw once where the server keeps the conversation."""
+    request = None if plan is None or isinstance(plan.strategy, Single) else plan.adapter.describe(call)
+    if plan is None or request is None or not request.remembered:
+        return plan
+    warn_once(
+        "remembered",
+        plan.name,
+        f"{plan.name}: the server adds every sample to the conversation that it keeps, so this call is not scaled: send"
+        " the messages instead of the conversation's id",
+    )
+    return replace(plan, strategy=Single())
 
 
 def _streams_through(plan: Plan, call: Call) -> bool:
@@ -152,11 +166,23 @@ def _thinking(plan: Plan, call: Call) -> Call:
     return call if plan.thinking is None else plan.adapter.apply(call, Draw(thinking=plan.thinking))
 
 
-def _plan_of_model_calls(adapter: Adapter) -> Plan | None:
-    site = SCOPE.get().model_calls
-    if TAB.get() is not None or not isinstance(site, Site):
+def _each_call(scope: Scope) -> bool:
+    """Whether a block wants every model call scaled."""
+    return scope.policy is not None and scope.policy.scope == "model_calls" and scope.policy.strategy is not None
+
+
+def _plan_of_model_calls(adapter: Adapter, call: Call) -> Plan | None:
+    scope = SCOPE.get()
+    if TAB.get() is not None:
         return None
-    return replace(site, adapter=adapter).plan()
+    if isinstance(scope.model_calls, Site):
+        plan = replace(scope.model_calls, adapter=adapter).plan()
+        plan = None if plan is None else replace(plan, around=scope.around)
+    elif _each_call(scope):
+        plan = Site(call.name, adapter=adapter).plan()
+    else:
+        return None
+    return _once_if_remembered(plan, call)
 
 
 def _search_in_threads(plan: Plan, call: Call, send: Callable[[Call, Leaf], R]) -> R:

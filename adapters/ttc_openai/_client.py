@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import copy
 import inspect
-from contextlib import nullcontext
 from dataclasses import replace
 from functools import cached_property, lru_cache
 from typing import Any, cast
 
-from ttc_middleware import Call, Single, policy
+from ttc_middleware import Call
 from ttc_middleware.seam import (
     Leaf,
     Site,
@@ -129,18 +128,16 @@ def wrapped(client: Any, site: Site, *, asynchronous: bool) -> Any:
         adapter = made.adapter
         if adapter is None or disabled() or owned():
             return await made.untouched()
-        with _once() if made.remembered else nullcontext():
-            here = _site_for(site, replace(adapter, slots=site.adapter.slots))
-            return await scale_call(here, made.call, lambda call, leaf: send(adapter, made, call, leaf))
+        here = _site_for(site, replace(adapter, slots=site.adapter.slots))
+        return await scale_call(here, made.call, lambda call, leaf: send(adapter, made, call, leaf))
 
     def request_sync(cast_to: Any, options: Any, *, stream: bool = False, stream_cls: Any = None) -> Any:
         made = Request(copied, original, cast_to, options, stream, stream_cls)
         adapter = made.adapter
         if adapter is None or disabled() or owned():
             return made.untouched()
-        with _once() if made.remembered else nullcontext():
-            here = _site_for(site, replace(adapter, slots=site.adapter.slots))
-            return scale_call_sync(here, made.call, lambda call, leaf: send_sync(adapter, made, call, leaf))
+        here = _site_for(site, replace(adapter, slots=site.adapter.slots))
+        return scale_call_sync(here, made.call, lambda call, leaf: send_sync(adapter, made, call, leaf))
 
     def again(*args: Any, **kwargs: Any) -> Any:
         return wrapped(recopied(*args, **kwargs), site, asynchronous=asynchronous)
@@ -159,11 +156,6 @@ def _twin(client: Any) -> Any:
         if isinstance(getattr(kind, name, None), cached_property):
             del kept[name]  # `chat` and its like would go on calling the original
     return twin
-
-
-def _once() -> Any:
-    """For a request that the server keeps: each draw would leave another turn in the caller's conversation."""
-    return policy(Single())
 
 
 @lru_cache(maxsize=256)

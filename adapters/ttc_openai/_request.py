@@ -92,11 +92,6 @@ class Request:
         return Call(name=f"openai:{str(self.options.url).strip('/')}", arguments=self.body)
 
     @property
-    def remembered(self) -> bool:
-        """Whether the server adds the answer to a conversation that it keeps."""
-        return self.body.get("conversation") is not None
-
-    @property
     def asks_usage(self) -> bool:
         """Whether the caller of a stream wants the chunk with the usage."""
         return bool(get(self.body.get("stream_options"), "include_usage"))

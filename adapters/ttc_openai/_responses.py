@@ -65,6 +65,7 @@ class Responses:
             stream=bool(body.get("stream")),
             tool_results=any(get(item, "type") == "function_call_output" for item in items),
             server=self.server,
+            remembered=body.get("conversation") is not None,
         )
 
     def bound(self, call: Call, /) -> int:

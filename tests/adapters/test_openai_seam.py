@@ -336,8 +336,9 @@ async def test_no_more_requests_are_in_flight_than_the_server_has_slots(provider
 
 async def test_a_kept_conversation_gets_one_turn(provider):
     async with async_client(provider) as client:
-        scaled = ttc_openai.wrap(client, ttc.SelfConsistency(3))
-        await scaled.responses.create(**ASKED, conversation="conv_1")
+        scaled = ttc_openai.wrap(client, ttc.SelfConsistency(3), name="kept")
+        with pytest.warns(UserWarning, match="kept: the server adds every sample to the conversation"):
+            await scaled.responses.create(**ASKED, conversation="conv_1")
         assert provider.settled().requests == 1
         await scaled.responses.create(**ASKED, previous_response_id="resp_1")
     assert provider.settled().requests == 4
