@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from decimal import ROUND_DOWN, Decimal
 from typing import Any
 
 from ._context import Entry, Tab
-from ._leaf import visible_bill
+from ._leaf import share_of, visible_bill
 from ._types import Bill, Sample, Usage
 
 _UNSEEN = Usage(0)
@@ -55,12 +54,8 @@ def _entry(entry: Entry, winner: Sample[Any] | None) -> Bill:
         return replace(visible_bill(entry.usage, entry.reasoning_usd), gaps=_gap(entry))
     # One request served several samples: the winner's share is read, the rest is not.
     share = winner.usage
-    thinking = entry.reasoning_usd
-    part = (
-        None
-        if thinking is None or not entry.usage.reasoning_tokens
-        else (thinking * (share.reasoning_tokens or 0) / entry.usage.reasoning_tokens)
-    )
+    thinking, tokens = entry.reasoning_usd, entry.usage.reasoning_tokens
+    part = None if thinking is None or not tokens else share_of(thinking, share.reasoning_tokens or 0, tokens)
     return replace(visible_bill(share, part), discarded=minus(entry.usage, share), gaps=_gap(entry))
 
 
@@ -92,6 +87,10 @@ def minus(whole: Usage, part: Usage) -> Usage:
         None if whole.cached_tokens is None else whole.cached_tokens - (part.cached_tokens or 0),
         None if whole.usd is None else whole.usd - (part.usd or 0),
         whole.seconds - part.seconds,
+        None if whole.cache_write_tokens is None else whole.cache_write_tokens - (part.cache_write_tokens or 0),
+        None
+        if whole.cache_write_1h_tokens is None
+        else whole.cache_write_1h_tokens - (part.cache_write_1h_tokens or 0),
     )
 
 
@@ -118,13 +117,8 @@ def _upto(usage: Usage, done: int, total: int) -> Usage:
         share(usage.output_tokens),
         None if usage.reasoning_tokens is None else share(usage.reasoning_tokens),
         None if usage.cached_tokens is None else share(usage.cached_tokens),
-        None if usage.usd is None else _dollars(usage.usd, done, total),
+        None if usage.usd is None else share_of(usage.usd, done, total),
         usage.seconds * done / total,
+        None if usage.cache_write_tokens is None else share(usage.cache_write_tokens),
+        None if usage.cache_write_1h_tokens is None else share(usage.cache_write_1h_tokens),
     )
-
-
-def _dollars(usd: Decimal, done: int, total: int) -> Decimal:
-    """A share of so many digits that sums of shares are exact, in a decimal's 28."""
-    exponent = usd.as_tuple().exponent
-    digits = min(exponent if isinstance(exponent, int) else 0, -12)
-    return (usd * done / total).quantize(Decimal(1).scaleb(digits), ROUND_DOWN)

@@ -161,6 +161,12 @@ class Tab:
         return total
 
     @property
+    def gaps(self) -> dict[str, int]:
+        """Why the sum is not the whole cost, and how often."""
+        reasons = [entry.gap for entry in self.entries if entry.gap]
+        return {reason: reasons.count(reason) for reason in reasons}
+
+    @property
     def fault(self) -> Fault | None:
         """What was wrong with the last model call."""
         return self.entries[-1].fault if self.entries else None

@@ -250,6 +250,7 @@ class DrawTask:
             fault=reading.fault,
             usage=self.tab.spent if share is None else share,
             apportioned=share is not None,
+            gaps=self._gaps(),
         )
 
     def _look_inside(self) -> None:
@@ -275,7 +276,12 @@ class DrawTask:
             error=error,
             verdict=check.rejection(error) if rejected and check is not None else None,
             usage=Usage.zero() if self.samples else self.tab.spent,
+            gaps={} if self.samples else self._gaps(),
         )
+
+    def _gaps(self) -> dict[str, int]:
+        unseen = self.desk.plan.plain and not self.tab.entries
+        return {"nothing observed": 1} if unseen else self.tab.gaps
 
     async def _all_judged(self, samples: list[Sample[Any]]) -> None:
         """Verify side by side; in turn where no time would be won, since a task costs more than most verifiers."""

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 
 from opentelemetry.trace import Span
 
@@ -14,6 +14,7 @@ from . import _spans, _telemetry
 from ._budget import NANO, Ask, Hold, Ledger, Ticket
 from ._caps import known_limit
 from ._context import SETTINGS, Entry, Scope, Tab
+from ._cuts import made_at_most
 from ._errors import BudgetUnenforceable, PriceUnknown
 from ._faults import Failure
 from ._prices import Cost, find
@@ -42,12 +43,14 @@ class Leaf:
         "_hold",
         "_prices",
         "_prompt",
+        "_rates",
         "_scope",
         "_span",
         "_started",
         "deferred",
         "request",
         "seen",
+        "shown",
         "tab",
     )
 
@@ -57,9 +60,12 @@ class Leaf:
         self.deferred: bool = False
         self.seen: int = 0
         """Chunks with content that a stream has brought: at least so many tokens."""
+        self.shown: int = 0
+        """Bytes of what a stream has brought, all choices: at most so many tokens, but for hidden thinking."""
         self._scope = scope
         self._hold: Hold | None = None
         self._prompt: dict[str, int] = {}
+        self._rates: dict[str, int] = {}
         self._prices = find(request.provider, request.model, SETTINGS.prices)
         self._span: Span = _telemetry.NO_SPAN
         self._started = 0.0
@@ -96,12 +102,12 @@ class Leaf:
         told = usage is not None and usage.usd is not None
         seconds = time.perf_counter() - self._started
         if usage is not None:
-            usage, cost = self._price(replace(usage, calls=1, seconds=seconds))
+            usage, cost = self._price(replace(usage, calls=1, seconds=seconds), reading.service_tier)
         gap: str | None = "cut" if reading.fault == "cut" else "no usage reported"
         if usage is not None:
             gap = "partial usage" if reading.partial else None
         self._end(reading, usage, cost, seconds, Entry(
-            usage or Usage(output_tokens=self.seen, seconds=seconds),
+            usage or self._least(Usage(output_tokens=self.seen, seconds=seconds)),
             answered=answered,
             reasoning_usd=None if cost is None else cost.reasoning,
             priced=None if cost is None else "provider" if told else "local",
@@ -110,18 +116,24 @@ class Leaf:
         ))  # fmt: skip
 
     def cut(self, reading: Reading | None = None) -> None:
-        """Account for a stream that ended before its usage came: what was seen is the least that it cost."""
-        if reading is not None and reading.usage is not None:
+        """Account for a stream that ended before its usage came: what was seen is the least that it cost.
+
+        So is what the provider has said by then (`Reading.partial`): Anthropic's prompt, say.
+        """
+        known = None if reading is None else reading.usage
+        if reading is not None and known is not None and not reading.partial:
             self.finish(reading)
             return
-        self.fail(Failure("cut", billed=True, retry=False), seen=self.seen)
+        self.fail(Failure("cut", billed=True, retry=False), seen=self.seen, known=known)
 
-    def fail(self, failure: Failure, *, seen: int = 0) -> None:
-        """Account for an attempt that brought nothing."""
+    def fail(self, failure: Failure, *, seen: int = 0, known: Usage | None = None) -> None:
+        """Account for an attempt that brought nothing, but for `seen` tokens, and what the provider said of them."""
         seconds = time.perf_counter() - self._started
         gap = failure.fault if failure.billed else None
         nothing = replace(Usage.zero(), calls=1, seconds=seconds)
-        spent = Usage(output_tokens=seen, seconds=seconds) if failure.billed else nothing
+        spent = replace(known or Usage(), calls=1, seconds=seconds)
+        spent = self._least(replace(spent, output_tokens=max(spent.output_tokens, seen)))
+        spent = spent if failure.billed else nothing
         self._end(None, None, None, seconds, Entry(
             spent, answered=False, fault=failure.fault, gap=gap
         ), failure)  # fmt: skip
@@ -150,8 +162,9 @@ class Leaf:
                     f' ttc.configure(prices={{"{request.model}": ttc.Price(input=…, output=…)}}), or install'
                     ' "ttc-middleware[prices]"'
                 )
-            per_input, per_output = self._prices.rates()
+            per_input, per_output = self._prices.rates(prompt)
             fixed["usd"], rates["usd"] = prompt * per_input, per_output
+        self._rates = rates  # of one token
         rates = {resource: rate * request.choices for resource, rate in rates.items()}
         wish = request.max_tokens
         if wish is None:
@@ -184,7 +197,11 @@ class Leaf:
         ]
         return max(FLOOR, min([*shares, UNASKED]))
 
-    def _price(self, usage: Usage) -> tuple[Usage, Cost | None]:
+    def _least(self, usage: Usage) -> Usage:
+        """A usage that leaves something out, with the least that it costs where a price is known."""
+        return self._price(usage)[0]
+
+    def _price(self, usage: Usage, tier: str | None = None) -> tuple[Usage, Cost | None]:
         if self._prices is None:
             if usage.usd is None:
                 return usage, None
@@ -193,7 +210,7 @@ class Leaf:
             output = share * usage.output_tokens
             reasoning = share * (usage.reasoning_tokens or 0)
             return usage, Cost(usage.usd, usage.usd - output, output, reasoning)
-        cost = self._prices.cost(usage)
+        cost = self._prices.cost(usage, tier)
         if usage.usd is not None and cost.total:  # the provider's own total, split as the table would
             factor = usage.usd / cost.total
             cost = Cost(usage.usd, cost.input * factor, cost.output * factor, cost.reasoning * factor)
@@ -217,7 +234,7 @@ class Leaf:
             elif usage is None and entry.fault in ("server error", "malformed"):
                 self._hold.settle(self._prompt)  # answered by something that generated nothing, as far as one knows
             elif usage is None or entry.gap is not None:
-                self._hold.settle()
+                self._hold.settle(self._left())
             else:
                 self._hold.settle(amounts(usage))
         if self.tab is not None:
@@ -228,6 +245,14 @@ class Leaf:
             self.tab.pending.discard(self)
         track(entry, self.tab, self._scope)
         _telemetry.end_call(self._span, self.request, entry, reading=reading, usage=usage, cost=cost, seconds=seconds)
+
+    def _left(self) -> dict[str, int] | None:
+        """What a call is charged whose cost nobody told; None: its whole hold."""
+        made = made_at_most(self.request, self.shown)
+        if made is None or self._hold is None:
+            return None
+        made = min(made, self._hold.granted * self.request.choices)
+        return {name: fixed + made * self._rates[name] for name, fixed in self._prompt.items()}
 
 
 def report(entry: Entry, tab: Tab | None, scope: Scope) -> None:
@@ -255,13 +280,21 @@ def amounts(usage: Usage) -> dict[str, int]:
 
 
 def visible_bill(usage: Usage, reasoning_usd: Decimal | None = None) -> Bill:
-    """The bill of what a caller reads, its thinking told apart."""
+    """The bill of what a caller reads, its thinking told apart.
+
+    Args:
+        usage: of the call.
+        reasoning_usd: dollars of the thinking; None: nobody says, so its dollars are split by tokens.
+    """
     thinking = usage.reasoning_tokens
     if not thinking:
         none = replace(Usage.zero(), reasoning_tokens=thinking)
         return Bill(visible=usage, reasoning=none)
     seconds = usage.seconds * thinking / (usage.output_tokens or thinking)
-    dollars = None if usage.usd is None else (reasoning_usd or usage.usd * 0)
+    dollars: Decimal | None = None
+    if usage.usd is not None:
+        by_tokens = share_of(usage.usd, thinking, usage.tokens)
+        dollars = by_tokens if reasoning_usd is None else min(_cut_off(reasoning_usd, usage.usd), usage.usd)
     visible = replace(
         usage,
         output_tokens=usage.output_tokens - thinking,
@@ -269,7 +302,18 @@ def visible_bill(usage: Usage, reasoning_usd: Decimal | None = None) -> Bill:
         usd=None if usage.usd is None or dollars is None else usage.usd - dollars,
         seconds=usage.seconds - seconds,
     )
-    return Bill(visible=visible, reasoning=Usage(0, 0, thinking, thinking, 0, dollars, seconds))
+    return Bill(visible=visible, reasoning=Usage(0, 0, thinking, thinking, 0, dollars, seconds, 0, 0))
+
+
+def share_of(usd: Decimal, done: int, total: int) -> Decimal:
+    """A share of so few digits that sums of shares are exact, in a decimal's 28."""
+    return _cut_off(usd * done / total, usd)
+
+
+def _cut_off(part: Decimal, usd: Decimal) -> Decimal:
+    exponent = usd.as_tuple().exponent
+    digits = min(exponent if isinstance(exponent, int) else 0, -12)
+    return part.quantize(Decimal(1).scaleb(digits), ROUND_DOWN)
 
 
 def entry_bill(entry: Entry) -> Bill:

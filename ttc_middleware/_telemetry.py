@@ -345,6 +345,7 @@ def _usage(usage: Usage | None) -> dict[str, Any]:
         "gen_ai.usage.output_tokens": usage.output_tokens,
         "gen_ai.usage.reasoning.output_tokens": usage.reasoning_tokens,
         "gen_ai.usage.cache_read.input_tokens": usage.cached_tokens,
+        "gen_ai.usage.cache_creation.input_tokens": usage.cache_write_tokens,
     }
     mirror = {
         "llm.token_count.prompt": usage.input_tokens,
@@ -352,6 +353,7 @@ def _usage(usage: Usage | None) -> dict[str, Any]:
         "llm.token_count.total": usage.tokens,
         "llm.token_count.completion_details.reasoning": usage.reasoning_tokens,
         "llm.token_count.prompt_details.cache_read": usage.cached_tokens,
+        "llm.token_count.prompt_details.cache_write": usage.cache_write_tokens,
     }
     return {key: value for key, value in {**genai, **(mirror if _OPENINFERENCE else {})}.items() if value is not None}
 

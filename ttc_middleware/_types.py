@@ -76,6 +76,10 @@ class Usage:
     """Dollars; None where no price is known."""
     seconds: float = 0.0
     """Time spent inside the calls, summed, so parallel calls count each."""
+    cache_write_tokens: int | None = None
+    """The part of `input_tokens` that was written to a cache; None where the provider does not say."""
+    cache_write_1h_tokens: int | None = None
+    """The part of `cache_write_tokens` that is kept for an hour, which costs more; None where nobody says."""
 
     @property
     def tokens(self) -> int:
@@ -102,6 +106,8 @@ class Usage:
             _plus(self.cached_tokens, other.cached_tokens),
             _plus(self.usd, other.usd),
             self.seconds + other.seconds,
+            _plus(self.cache_write_tokens, other.cache_write_tokens),
+            _plus(self.cache_write_1h_tokens, other.cache_write_1h_tokens),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -114,6 +120,8 @@ class Usage:
             "cached_tokens": self.cached_tokens,
             "usd": None if self.usd is None else format(self.usd, "f"),
             "seconds": self.seconds,
+            "cache_write_tokens": self.cache_write_tokens,
+            "cache_write_1h_tokens": self.cache_write_1h_tokens,
         }
         return {name: value for name, value in known.items() if value is not None}
 
@@ -125,7 +133,7 @@ def _plus(a: _N | None, b: _N | None) -> _N | None:
     return None if a is None or b is None else a + b
 
 
-_ZERO = Usage(0, 0, 0, 0, 0, Decimal(0), 0.0)
+_ZERO = Usage(0, 0, 0, 0, 0, Decimal(0), 0.0, 0, 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,7 +153,10 @@ class Bill:
     plain: Usage = _ZERO
     """What the same calls would have cost unscaled: the first draw of each, alone."""
     gaps: Mapping[str, int] = field(default_factory=dict[str, int])
-    """What nobody reported, and how many times: {"cancelled": 2, "no usage reported": 1}."""
+    """What nobody reported, and how many times: {"cancelled": 2, "no usage reported": 1}.
+
+    Where there is any, every figure is the least that it can be, dollars (where a price is known) included.
+    """
 
     @property
     def total(self) -> Usage:
@@ -158,11 +169,9 @@ class Bill:
         return self.reasoning + self.discarded + self.verifying + self.routing
 
     @property
-    def status(self) -> Literal["exact", "lower bound", "unknown"]:
+    def status(self) -> Certainty:
         """Whether the total is exact, at least that much, or anybody's guess; `gaps` has the reasons."""
-        if not self.gaps:
-            return "exact"
-        return "lower bound" if self.total.tokens else "unknown"
+        return certainty(self.gaps, self.total)
 
     @property
     def multiplier(self) -> float | None:
@@ -206,6 +215,16 @@ class Bill:
         dollars = "" if total.usd is None else f" = ${total.usd:f}"
         calls = f"{total.calls:,} call" + ("" if total.calls == 1 else "s")
         return f"{total.tokens:,} tokens{dollars} in {calls}: {' + '.join(shares) or 'none'}{times}{least}"
+
+
+Certainty = Literal["exact", "lower bound", "unknown"]
+
+
+def certainty(gaps: Mapping[str, int], usage: Usage) -> Certainty:
+    """What a usage with these gaps is."""
+    if not gaps:
+        return "exact"
+    return "lower bound" if usage.tokens else "unknown"
 
 
 def _reasons(gaps: Mapping[str, int]) -> str:
@@ -301,6 +320,13 @@ class Sample(Generic[T]):
     """The sample's own model calls, retries included, the verifier's not."""
     apportioned: bool = False
     """The usage is this sample's share of one request that served several; their sum is exact."""
+    gaps: Mapping[str, int] = field(default_factory=dict[str, int])
+    """What nobody reported of its model calls, as in `Bill.gaps`."""
+
+    @property
+    def billed(self) -> Certainty:
+        """Whether the usage is exact, at least that much, or anybody's guess; `gaps` has the reasons."""
+        return certainty(self.gaps, self.usage)
 
     @property
     def accepted(self) -> bool:
@@ -347,7 +373,8 @@ class Result(Generic[T]):
                     "fault": sample.fault,
                     "score": sample.score,
                     "accepted": sample.accepted,
-                    "usage": sample.usage.to_dict(),
+                    "usage": sample.usage.to_dict() if sample.billed != "unknown" else None,
+                    "billed": sample.billed,
                 }
                 for sample in self.samples
             ],
@@ -455,6 +482,8 @@ class Reading:
     """The model that answered."""
     id: str | None = None
     finish_reasons: tuple[str, ...] = ()
+    service_tier: str | None = None
+    """What the call was served as, where that has a price of its own: "batch", "flex", "priority" or "fast"."""
 
 
 class Adapter(Protocol):

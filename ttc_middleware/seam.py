@@ -19,6 +19,8 @@ from ._leaf import Leaf
 from ._plan import OnReject, PlainFunction, Plan
 from ._record import lines as record_lines
 from ._scale import Decorator
+from ._shape_streams import StreamUsage
+from ._shapes import Told, get, make_usage, read_usage, whole
 from ._site import Site, disabled
 from ._types import Adapter, Call, Draw, Result, Thinking
 from .strategies.single import Single
@@ -28,19 +30,25 @@ __all__ = [
     "OnReject",
     "PlainFunction",
     "Site",
+    "StreamUsage",
     "Thinking",
+    "Told",
     "call_model",
     "call_model_sync",
     "disabled",
+    "get",
     "in_draw",
+    "make_usage",
     "observed",
     "owned",
+    "read_usage",
     "record_lines",
     "scale_call",
     "scale_call_sync",
     "scaled",
     "seconds_left",
     "warn_once",
+    "whole",
 ]
 
 R = TypeVar("R")

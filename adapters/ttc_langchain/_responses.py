@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from decimal import Decimal
 from typing import Any, cast
 
 from langchain.agents.middleware import ModelResponse
 from langchain_core.messages import AIMessage, ToolMessage
 from pydantic_core import to_json
 
-from ttc_middleware import Reading, ToolCall, Usage
+from ttc_middleware import Reading, ToolCall, Usage, seam
+from ttc_middleware.seam import Told
 
 # Providers' words for why they stopped, in lower case.
 _CUT = frozenset({"length", "max_tokens", "max_output_tokens", "model_length", "model_context_window_exceeded"})
@@ -36,7 +36,7 @@ def read_response(response: Any) -> Reading:
         # A turn that calls tools is not yet an answer; a parsed one is judged as JSON, however it was sent.
         text=message.text if structured is None and not calls else None if structured is None else _json(structured),
         tool_calls=calls,
-        usage=read_usage(message),
+        **read_usage(message)._asdict(),
         model=metadata.get("model_name") or metadata.get("model"),
         id=metadata.get("id") or message.id,
         finish_reasons=(reason,) if reason else (),
@@ -62,28 +62,33 @@ def unparsed(response: ModelResponse[Any]) -> ToolMessage | None:
     return next((message for message in response.result if isinstance(message, ToolMessage)), None)
 
 
-def read_usage(message: AIMessage) -> Usage | None:
-    """The usage of a message; None where the provider reported none.
+def read_usage(message: AIMessage) -> Told:
+    """The usage of a message, which LangChain gives one shape; nothing where the provider reported none.
 
     Reasoning tokens are part of the output with most providers, and beside it with some: the total tells which.
     """
     given = cast("Mapping[str, Any] | None", message.usage_metadata)
     if given is None:
-        return None
+        return Told()
     if given.get("total_cost") == 0:  # LangChain's mark of an answer from its cache
-        return Usage.zero()
-    prompt, output = given["input_tokens"], given["output_tokens"]
-    reasoning = _detail(given.get("output_token_details"), "reasoning")
-    if reasoning and given.get("total_tokens") == prompt + output + reasoning:
-        output += reasoning
-    cached = _detail(given.get("input_token_details"), "cache_read")
-    return Usage(
-        input_tokens=prompt,
-        output_tokens=output,
-        reasoning_tokens=None if reasoning is None else min(reasoning, output),
-        cached_tokens=None if cached is None else min(cached, prompt),
-        usd=_dollars(message.response_metadata.get("token_usage")),
+        return Told(Usage.zero())
+    prompt, made = given.get("input_token_details"), given.get("output_token_details")
+    hour, short = _detail(prompt, "ephemeral_1h_input_tokens"), _detail(prompt, "ephemeral_5m_input_tokens")
+    written = _detail(prompt, "cache_creation")
+    if not written and (hour or short):  # langchain-anthropic tells the parts in place of the sum
+        written = (hour or 0) + (short or 0)
+    as_sent = seam.read_usage({"usage": message.response_metadata.get("token_usage"), **message.response_metadata})
+    told = seam.make_usage(
+        given["input_tokens"],
+        given["output_tokens"],
+        total=given.get("total_tokens"),
+        thinking=_detail(made, "reasoning"),
+        cached=_detail(prompt, "cache_read"),
+        written=written,
+        written_1h=hour,
+        usd=None if as_sent.usage is None else as_sent.usage.usd,  # OpenRouter's own
     )
+    return told._replace(service_tier=as_sent.service_tier)
 
 
 def _detail(details: Any, name: str) -> int | None:
@@ -91,12 +96,6 @@ def _detail(details: Any, name: str) -> int | None:
     parts: Mapping[str, Any] = details or {}
     found = (value for key, value in parts.items() if key == name or key.endswith(f"_{name}"))
     return next((value for value in found if isinstance(value, int)), None)
-
-
-def _dollars(token_usage: Any) -> Decimal | None:
-    """What the provider itself says that the call cost (OpenRouter)."""
-    cost = _get(token_usage, "cost")
-    return Decimal(str(cost)) if isinstance(cost, (int, float)) and not isinstance(cost, bool) and cost >= 0 else None
 
 
 def _get(thing: Any, name: str) -> Any:

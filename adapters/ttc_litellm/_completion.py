@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from typing import Any
 
 from ttc_middleware import Call, Draw, Reading, Request, Usage
@@ -85,19 +84,9 @@ class Completion:
             return reading
         if get(output, "_hidden_params", "cache_hit") is True:
             return replace(reading, usage=Usage.zero())  # litellm's own cache: nothing was sent
-        if reading.usage is not None:
-            reading = replace(reading, usage=_reported(reading.usage, output))
         if reading.fault == "empty" and _refusal(output):
             reading = replace(reading, status="abstained", fault="refused")
         return reading
-
-
-def _reported(usage: Usage, output: Any) -> Usage | None:
-    """What the provider has said of a response's usage."""
-    if not usage.tokens:  # litellm's way to say that no usage came: a prompt has at least one token
-        return None
-    total = get(output, "usage", "cost", "total_cost")  # Perplexity
-    return usage if total is None else replace(usage, usd=Decimal(str(total)))
 
 
 def _refusal(output: Any) -> object:

@@ -49,7 +49,7 @@ class Meter(openai.Meter):
         """What the stream said, as far as it got."""
         reading = super().reading
         if reading.fault == "cut":
-            return reading
+            return replace(reading, usage=self._told(reading.usage))
         if get(self._stream, "custom_llm_provider") == "cached_response":
             return replace(reading, usage=Usage.zero())  # litellm's own cache: nothing was sent
         if not any(getattr(self._stream, name, "unknown") for name in _ENDS):

@@ -110,11 +110,11 @@ class Chat:
             output = decoded(output)
             if not isinstance(output, Mapping):
                 return Reading(status="failed", fault="malformed")
-        usage = read_usage(get(output, "usage"))
-        known: dict[str, Any] = {"usage": usage, "model": get(output, "model"), "id": get(output, "id")}
+        told = read_usage(output)
+        known: dict[str, Any] = {"model": get(output, "model"), "id": get(output, "id"), **told._asdict()}
         choices: Sequence[Any] = get(output, "choices") or ()
         # llama.cpp, known by its timings, reports one choice's tokens as those of all.
-        known["partial"] = len(choices) > 1 and get(output, "timings") is not None
+        known["partial"] = told.partial or (len(choices) > 1 and get(output, "timings") is not None)
         if not choices:
             return Reading(status="failed", fault="empty", **known)
         message = get(choices[0], "message")

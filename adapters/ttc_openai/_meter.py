@@ -11,7 +11,7 @@ from ttc_middleware.seam import Leaf
 
 from ._chat import Chat
 from ._responses import Responses
-from ._usage import get
+from ._usage import get, read_usage
 
 Adapter = Union[Chat, Responses]
 
@@ -45,6 +45,7 @@ class Meter:
         self._finish: str | None = None
         self._last_word = False
         self._usage: Any = None
+        self._tier: Any = None
         self._first: Any = None
         self._response: Any = None
         self._ended = False
@@ -80,9 +81,11 @@ class Meter:
             self._response = response
         if "delta" in str(get(event, "type")):
             self._leaf.seen += 1
+            self._leaf.shown += _bytes(get(event, "delta"))
         usage = get(event, "usage")
         if usage is not None:
             self._usage = usage
+        self._tier = get(event, "service_tier") or self._tier
         choices = get(event, "choices")
         self._last_word = any(get(choice, "finish_reason") for choice in choices or ())
         if choices is not None:
@@ -98,8 +101,11 @@ class Meter:
     def _see_choice(self, choice: Any) -> None:
         delta, place = get(choice, "delta"), get(choice, "index") or 0
         content = get(delta, "content")
-        if content or get(delta, "reasoning_content") or get(delta, "tool_calls"):
+        thought = get(delta, "reasoning_content") or get(delta, "reasoning")
+        calls = [get(call, "function", name) for call in get(delta, "tool_calls") or () for name in ("name", "arguments")]
+        if content or thought or calls:
             self._leaf.seen += 1
+            self._leaf.shown += sum(map(_bytes, [content, thought, *calls]))
         if place:  # only the first of several choices is what a reader of streams takes for the answer
             return
         self._texts.append(content or "")
@@ -117,8 +123,9 @@ class Meter:
             return self._adapter.read(self._response)
         if not self._events:  # a page or an empty body in place of a stream
             return Reading(status="failed", fault="malformed")
-        if self._finish is None:
-            return Reading(text="".join(self._texts), status="truncated", fault="cut")
+        if self._finish is None:  # some send with every chunk what was used so far
+            sofar = read_usage({"usage": self._usage}).usage
+            return Reading(text="".join(self._texts), status="truncated", fault="cut", usage=sofar, partial=True)
         message = {
             "content": "".join(self._texts) or None,
             "refusal": self._refusal or None,
@@ -126,6 +133,7 @@ class Meter:
         }
         return self._adapter.read({
             "id": get(self._first, "id"),
+            "service_tier": self._tier,
             "model": get(self._first, "model"),
             "choices": [{"message": message, "finish_reason": self._finish}],
             "usage": self._usage,
@@ -157,3 +165,7 @@ class Meter:
             self.ended()
         else:
             thread.join(_PATIENCE)
+
+
+def _bytes(text: Any) -> int:
+    return len(text.encode("utf-8", "surrogatepass")) if isinstance(text, str) else 0

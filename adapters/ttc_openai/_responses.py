@@ -84,7 +84,7 @@ class Responses:
         if isinstance(output, (str, bytes)) or not (hasattr(output, "output") or isinstance(output, Mapping)):
             return Reading(status="failed", fault="malformed")
         known: dict[str, Any] = {
-            "usage": read_usage(get(output, "usage")),
+            **read_usage(output)._asdict(),
             "model": get(output, "model"),
             "id": get(output, "id"),
             "finish_reasons": (str(get(output, "status") or "completed"),),

@@ -1,0 +1,135 @@
+"""What a model charges, as a user says it, or as a public table does."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import NamedTuple, Protocol, Union
+
+from ._budget import NANO
+from ._types import Usage
+
+MILLION = 10**6
+Amount = Union[Decimal, str, float]
+
+
+class Cost(NamedTuple):
+    """Dollars of one call. `reasoning` is the part of `output` that was thinking."""
+
+    total: Decimal
+    input: Decimal
+    output: Decimal
+    reasoning: Decimal
+
+
+class Prices(Protocol):
+    """What one model charges."""
+
+    def cost(self, usage: Usage, tier: str | None = None) -> Cost:
+        """The dollars that one call costs, served as `tier`; None: as the standard."""
+        ...
+
+    def rates(self, prompt: int | None = None) -> tuple[int, int]:
+        """Nano-dollars per input and per output token, at most, with a prompt of at most so many tokens."""
+        ...
+
+
+@dataclass(frozen=True)
+class Price:
+    """What a model charges, in dollars per million tokens.
+
+    Args:
+        input: for prompt tokens.
+        output: for completion tokens.
+        cached: for prompt tokens read from a cache; None: as `input`.
+        reasoning: for thinking, where it has a price of its own; None: as `output`.
+        cache_write: for prompt tokens written to a cache; None: as `input`.
+        cache_write_1h: for those that the cache keeps for an hour; None: as `cache_write`.
+        above: prices of calls whose whole prompt is longer than so many tokens: {200_000: Price(…)}.
+        tiers: prices of calls that the response says were served as "batch", "flex", "priority" or "fast":
+            {"batch": Price(…)}; others cost what is said here.
+
+    Raises:
+        ValueError: a price is negative or not a number, or a length is not a number of tokens from 1.
+    """
+
+    input: Amount
+    output: Amount
+    cached: Amount | None = None
+    reasoning: Amount | None = None
+    cache_write: Amount | None = None
+    cache_write_1h: Amount | None = None
+    above: Mapping[int, Price] = field(default_factory=dict[int, "Price"], hash=False)
+    tiers: Mapping[str, Price] = field(default_factory=dict[str, "Price"], hash=False)
+
+    def __post_init__(self) -> None:
+        for name in ("input", "output", "cached", "reasoning", "cache_write", "cache_write_1h"):
+            value = getattr(self, name)
+            if value is None:
+                if name in ("input", "output"):
+                    raise ValueError(f"Price({name}=) must be dollars per million tokens from 0, got None")
+                continue
+            try:
+                dollars = Decimal(str(value))
+            except ArithmeticError:
+                dollars = Decimal("nan")
+            if not dollars.is_finite() or dollars < 0:
+                raise ValueError(f"Price({name}=) must be dollars per million tokens from 0, got {value!r}")
+            object.__setattr__(self, name, dollars)
+        for length in self.above:
+            if isinstance(length, bool) or not isinstance(length, int) or length < 1:
+                raise ValueError(f"Price(above=) maps a number of prompt tokens from 1 to a Price, got {length!r}")
+        for name, prices in (("above", self.above), ("tiers", self.tiers)):
+            for value in prices.values():
+                if not isinstance(value, Price):
+                    raise ValueError(f"Price({name}=) maps to a Price, got {value!r}")  # noqa: TRY004  # as the others
+
+    def cost(self, usage: Usage, tier: str | None = None) -> Cost:
+        """The dollars that one call costs, served as `tier`; None: as the standard."""
+        if tier in self.tiers:
+            return self.tiers[tier].cost(usage)
+        length = max((length for length in self.above if usage.input_tokens > length), default=None)
+        if length is not None:
+            return self.above[length].cost(usage, tier)
+        each, out = _decimal(self.input), _decimal(self.output)
+        short = each if self.cache_write is None else _decimal(self.cache_write)
+        long = short if self.cache_write_1h is None else _decimal(self.cache_write_1h)
+        cached_each = each if self.cached is None else _decimal(self.cached)
+        thinking_each = out if self.reasoning is None else _decimal(self.reasoning)
+        cached, thinking = usage.cached_tokens or 0, usage.reasoning_tokens or 0
+        written, kept = usage.cache_write_tokens or 0, usage.cache_write_1h_tokens or 0
+        fresh = usage.input_tokens - cached - written
+        prompt = (fresh * each + cached * cached_each + (written - kept) * short + kept * long) / MILLION
+        reasoning = thinking * thinking_each / MILLION
+        output = (usage.output_tokens - thinking) * out / MILLION + reasoning
+        return Cost(prompt + output, prompt, output, reasoning)
+
+    def rates(self, prompt: int | None = None) -> tuple[int, int]:
+        """Nano-dollars per input and per output token, at most, with a prompt of at most so many tokens.
+
+        Which tier a call is served in and what is written to a cache is known only afterwards: the dearest counts.
+        """
+        inputs: list[Decimal] = []
+        outputs: list[Decimal] = []
+        for price in self._possible(prompt):
+            inputs += map(_decimal, (price.input, price.cached or 0, price.cache_write or 0, price.cache_write_1h or 0))
+            outputs += map(_decimal, (price.output, price.reasoning or 0))
+        return _nano(max(inputs)), _nano(max(outputs))
+
+    def _possible(self, prompt: int | None) -> Generator[Price, None, None]:
+        yield self
+        for price in self.tiers.values():
+            yield from price._possible(prompt)
+        for length, price in self.above.items():
+            if prompt is None or prompt > length:
+                yield from price._possible(prompt)
+
+
+def _decimal(value: Amount) -> Decimal:
+    return value if isinstance(value, Decimal) else Decimal(str(value))
+
+
+def _nano(per_million: Decimal) -> int:
+    return math.ceil(per_million * NANO / MILLION)

@@ -1,0 +1,78 @@
+"""Adding up what the events of one stream say of its usage."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ._shapes import Api, Told, fields, get, read_usage
+
+_LAST = ("response.completed", "response.incomplete", "response.failed")
+
+
+class StreamUsage:
+    """Takes in the events of one stream, as JSON or the SDK's objects, and says what they tell of its usage.
+
+    Providers differ in when they tell: OpenAI in a last chunk, or in every chunk what was used so far (vLLM's
+    `continuous_usage_stats`); Anthropic the prompt at the start and the rest at the end; Gemini what was used so far in
+    every chunk; Bedrock in an event of its own. Counts are cumulative everywhere: a later one replaces an earlier.
+
+    Args:
+        api: whose events they are, as in `read_usage()`.
+    """
+
+    def __init__(self, api: Api = "openai") -> None:
+        self._api: Api = api
+        self._usage: dict[str, Any] = {}
+        self._around: dict[str, Any] = {}
+        self._last = False
+
+    def see(self, event: Any) -> None:
+        """Take in an event; one that says nothing of usage is fine."""
+        getattr(self, f"_see_{self._api}")(event)
+
+    @property
+    def told(self) -> Told:
+        """What is known so far; `partial` until the provider's last word on it has come."""
+        told = read_usage({**self._around, self._place: self._usage}, api=self._api)
+        return told if self._last else told._replace(partial=told.usage is not None)
+
+    @property
+    def _place(self) -> str:
+        return "usage_metadata" if self._api == "gemini" else "usage"
+
+    def _merge(self, usage: Any) -> None:
+        self._usage.update({name: value for name, value in fields(usage).items() if value is not None})
+
+    def _see_openai(self, event: Any) -> None:
+        response = get(event, "response")  # the responses API
+        said = event if response is None else response
+        usage, tier = get(said, "usage"), get(said, "service_tier")
+        if usage is not None:
+            self._usage = dict(fields(usage))
+        if tier is not None:
+            self._around["service_tier"] = tier
+        ends = any(get(choice, "finish_reason") for choice in get(event, "choices") or ())
+        self._last = self._last or ends or get(event, "type") in _LAST
+
+    def _see_anthropic(self, event: Any) -> None:
+        self._merge(get(event, "message", "usage"))
+        delta = get(event, "usage") if get(event, "type") == "message_delta" else None
+        self._merge(delta)
+        self._last = self._last or delta is not None
+
+    def _see_gemini(self, event: Any) -> None:
+        self._merge(get(event, "usage_metadata") or get(event, "usageMetadata"))
+        candidates = get(event, "candidates") or ()
+        ends = any(get(each, "finish_reason") or get(each, "finishReason") for each in candidates)
+        self._last = self._last or ends
+
+    def _see_bedrock(self, event: Any) -> None:
+        metadata = get(event, "metadata")
+        stop = get(event, "messageStop")
+        more = get(stop, "additionalModelResponseFields")
+        if more is not None:
+            self._around["additionalModelResponseFields"] = more
+        if metadata is not None:
+            self._merge(get(metadata, "usage"))
+            self._around["serviceTier"] = get(metadata, "serviceTier")
+            self._last = True
