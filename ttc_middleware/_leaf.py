@@ -312,8 +312,8 @@ def share_of(usd: Decimal, done: int, total: int) -> Decimal:
 
 def _cut_off(part: Decimal, usd: Decimal) -> Decimal:
     exponent = usd.as_tuple().exponent
-    digits = min(exponent if isinstance(exponent, int) else 0, -12)
-    return part.quantize(Decimal(1).scaleb(digits), ROUND_DOWN)
+    digits, own = min(exponent if isinstance(exponent, int) else 0, -12), part.as_tuple().exponent
+    return part if isinstance(own, int) and own >= digits else part.quantize(Decimal(1).scaleb(digits), ROUND_DOWN)
 
 
 def entry_bill(entry: Entry) -> Bill:

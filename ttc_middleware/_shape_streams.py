@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ._shapes import Api, Told, fields, get, read_usage
+from ._shapes import Api, Told, fields, get, items, read_usage
 
 _LAST = ("response.completed", "response.incomplete", "response.failed")
 
@@ -51,7 +51,7 @@ class StreamUsage:
             self._usage = dict(fields(usage))
         if tier is not None:
             self._around["service_tier"] = tier
-        ends = any(get(choice, "finish_reason") for choice in get(event, "choices") or ())
+        ends = any(get(choice, "finish_reason") for choice in items(get(event, "choices")))
         self._last = self._last or ends or get(event, "type") in _LAST
 
     def _see_anthropic(self, event: Any) -> None:
@@ -62,7 +62,7 @@ class StreamUsage:
 
     def _see_gemini(self, event: Any) -> None:
         self._merge(get(event, "usage_metadata") or get(event, "usageMetadata"))
-        candidates = get(event, "candidates") or ()
+        candidates = items(get(event, "candidates"))
         ends = any(get(each, "finish_reason") or get(each, "finishReason") for each in candidates)
         self._last = self._last or ends
 

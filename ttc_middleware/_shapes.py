@@ -85,6 +85,11 @@ def fields(thing: Any) -> Mapping[str, Any]:
     return {**known, **extra} if extra else known
 
 
+def items(value: Any) -> Sequence[Any]:
+    """The parts of a list; none of anything else."""
+    return cast("Sequence[Any]", value) if isinstance(value, (list, tuple)) else ()
+
+
 def make_usage(
     prompt: int | None,
     output: int | None,
@@ -183,8 +188,7 @@ def _anthropic(response: Any) -> Told:
     usage = fields(get(response, "usage"))
     counts = [usage]
     partial = False
-    iterations: Sequence[Any] = usage.get("iterations") or ()
-    for each in iterations:
+    for each in items(usage.get("iterations")):
         kind = get(each, "type")
         if kind == "compaction":  # the only ones that the counts above do not include
             counts.append(fields(each))
@@ -235,7 +239,7 @@ def _bedrock(response: Any) -> Told:
     bare, read_, wrote = (
         whole(usage.get(name)) for name in ("inputTokens", "cacheReadInputTokens", "cacheWriteInputTokens")
     )
-    details: Sequence[Any] = usage.get("cacheDetails") or ()
+    details = items(usage.get("cacheDetails"))
     hours = [whole(get(each, "inputTokens")) or 0 for each in details if get(each, "ttl") == "1h"]
     # Only if asked for: additionalModelResponseFieldPaths=["/usage/output_tokens_details"].
     more = get(response, "additionalModelResponseFields", "usage", "output_tokens_details", "thinking_tokens")

@@ -10,7 +10,7 @@ from ttc_middleware import Call, Draw, Reading, Request, Usage
 from ttc_middleware.seam import Thinking, warn_once
 from ttc_openai.protocol import Chat, effort, get
 
-from ._providers import fate, target
+from ._providers import fate, target, without_estimate
 
 _CHAT = Chat()
 _LIMITS = ("max_completion_tokens", "max_tokens")
@@ -84,6 +84,10 @@ class Completion:
             return reading
         if get(output, "_hidden_params", "cache_hit") is True:
             return replace(reading, usage=Usage.zero())  # litellm's own cache: nothing was sent
+        message = get((get(output, "choices") or (None,))[0], "message")
+        if reading.usage is not None and get(message, "thinking_blocks"):
+            thought = str(get(message, "reasoning_content") or "")
+            reading = replace(reading, usage=without_estimate(reading.usage, thought))
         if reading.fault == "empty" and _refusal(output):
             reading = replace(reading, status="abstained", fault="refused")
         return reading

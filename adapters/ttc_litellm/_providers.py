@@ -5,9 +5,12 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
+
+from ttc_middleware import Usage
 
 # litellm's names on the left, those of OpenTelemetry's `gen_ai.provider.name` on the right; others are alike.
 _NAMES = {
@@ -69,6 +72,21 @@ def _target(model: str, provider: str | None, base: str | None) -> Target:
     except Exception:  # noqa: BLE001  # litellm will say so itself when the call is made
         return Target(model, provider or "", None)
     return Target(found[0], found[1], urlsplit(str(found[3])).hostname if found[3] else None)
+
+
+def without_estimate(usage: Usage, thought: str) -> Usage:
+    """A usage without a count of thinking that litellm has made up.
+
+    Where Anthropic does not say how much was thought, litellm counts the words of its summary.
+
+    Args:
+        usage: as litellm gives it.
+        thought: the summary.
+    """
+    if not thought or not usage.reasoning_tokens:
+        return usage
+    made_up = litellm().token_counter(text=thought, count_response_tokens=True)
+    return replace(usage, reasoning_tokens=None) if usage.reasoning_tokens == made_up else usage
 
 
 # What else in a request decides on whether a model takes a parameter.

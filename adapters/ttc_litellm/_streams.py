@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import replace
-from decimal import Decimal
 from typing import Any
 
 import ttc_openai.protocol as openai
 from ttc_middleware import Reading, Usage
-from ttc_middleware.seam import Leaf
-from ttc_openai.protocol import get
+from ttc_middleware.seam import Leaf, get, read_usage
 
+from ._providers import without_estimate
+
+_PROMPT = ("input_tokens", "cached_tokens", "cache_write_tokens", "cache_write_1h_tokens")
 _ENDS = ("received_finish_reason", "intermittent_finish_reason")
 
 
@@ -49,23 +50,32 @@ class Meter(openai.Meter):
         """What the stream said, as far as it got."""
         reading = super().reading
         if reading.fault == "cut":
-            return replace(reading, usage=self._told(reading.usage))
+            return replace(self._told(reading), partial=True)
         if get(self._stream, "custom_llm_provider") == "cached_response":
             return replace(reading, usage=Usage.zero())  # litellm's own cache: nothing was sent
         if not any(getattr(self._stream, name, "unknown") for name in _ENDS):
             if not reading.text:  # a page or an empty body in place of a stream
                 return Reading(status="failed", fault="malformed")
             return Reading(text=reading.text, status="truncated", fault="cut")
-        return replace(reading, usage=self._told(reading.usage))
+        return self._told(reading)
 
-    def _told(self, usage: Usage | None) -> Usage | None:
-        """The usage without litellm's own part in it."""
-        came = [own for chunk in get(self._stream, "chunks") or () if (own := get(chunk, "usage")) is not None]
-        if usage is None or not came:
-            return None
-        costs = [get(own, "cost", "total_cost") or get(own, "cost") for own in came]
-        cost = next((cost for cost in reversed(costs) if isinstance(cost, (int, float))), None)
-        return replace(usage, usd=None if cost is None else Decimal(str(cost)))
+    def _told(self, reading: Reading) -> Reading:
+        """The reading with the provider's own usage in place of litellm's, which loses some and makes up some."""
+        chunks = get(self._stream, "chunks") or ()
+        came = [read_usage({"usage": own}) for chunk in chunks if (own := get(chunk, "usage")) is not None]
+        if reading.usage is None or not came or came[-1].usage is None:
+            return replace(reading, usage=None)
+        last, usage = came[-1], came[-1].usage
+        start = came[0].usage
+        if last.partial and not usage.input_tokens and start is not None:  # Anthropic's prompt comes first
+            known = {name: getattr(start, name) for name in _PROMPT}
+            last, usage = last._replace(partial=came[0].partial), replace(usage, **known)
+        deltas = [get(choice, "delta") for chunk in chunks for choice in get(chunk, "choices") or ()]
+        if any(get(delta, "thinking_blocks") for delta in deltas):
+            thought = "".join(get(delta, "reasoning_content") or "" for delta in deltas)
+            usage = without_estimate(usage, thought)
+        tier = reading.service_tier or last.service_tier
+        return replace(reading, usage=usage, partial=last.partial, service_tier=tier)
 
 
 def _only_usage(event: Any) -> bool:

@@ -102,7 +102,9 @@ class Meter:
         delta, place = get(choice, "delta"), get(choice, "index") or 0
         content = get(delta, "content")
         thought = get(delta, "reasoning_content") or get(delta, "reasoning")
-        calls = [get(call, "function", name) for call in get(delta, "tool_calls") or () for name in ("name", "arguments")]
+        calls = [
+            get(call, "function", name) for call in get(delta, "tool_calls") or () for name in ("name", "arguments")
+        ]
         if content or thought or calls:
             self._leaf.seen += 1
             self._leaf.shown += sum(map(_bytes, [content, thought, *calls]))
