@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections import Counter
+from dataclasses import replace
 from decimal import Decimal
 
 import anyio
@@ -16,8 +17,8 @@ from hypothesis import strategies as st
 from nightly import thorough
 
 import ttc_middleware as ttc
-from ttc_middleware._bill import apportion, minus
-from ttc_middleware._context import SCOPE, Entry
+from ttc_middleware._bill import answered, apportion, bill_of, minus
+from ttc_middleware._context import SCOPE, Entry, Tab
 from ttc_middleware._leaf import amounts, entry_bill
 
 pytestmark = [pytest.mark.usefixtures("fresh")]
@@ -438,8 +439,13 @@ USAGES = st.builds(
     cached_tokens=st.one_of(st.none(), COUNTS),
     usd=DOLLARS,
     seconds=st.floats(0, 1e3),
+    cache_write_tokens=st.one_of(st.none(), COUNTS),
+    cache_write_1h_tokens=st.one_of(st.none(), COUNTS),
 )
-FIELDS = ("calls", "input_tokens", "output_tokens", "reasoning_tokens", "cached_tokens", "usd")
+FIELDS = (
+    "calls", "input_tokens", "output_tokens", "reasoning_tokens", "cached_tokens", "usd", "cache_write_tokens",
+    "cache_write_1h_tokens",
+)  # fmt: skip
 
 
 def exact(usage):
@@ -488,6 +494,81 @@ def test_what_is_read_and_what_was_thought_add_up_to_the_call_exactly(visible, t
     dollars = None if share is None else usd * Decimal(share.numerator) / Decimal(share.denominator)
     bill = entry_bill(Entry(usage, answered=True, reasoning_usd=dollars))
     assert exact(bill.total) == exact(usage)
+
+
+@st.composite
+def calls(draw):
+    """One model call that has ended, as an adapter or a user may report it."""
+    usage = draw(USAGES)
+    thinking = None if usage.reasoning_tokens is None else min(usage.reasoning_tokens, usage.output_tokens)
+    usage = replace(usage, reasoning_tokens=thinking)
+    split = draw(st.one_of(st.none(), st.integers(0, 997)))
+    dollars = None if split is None or usage.usd is None else usage.usd * split / 997
+    gap = draw(st.sampled_from([None, None, "cut", "no usage reported"]))
+    return Entry(usage, answered=draw(st.booleans()), reasoning_usd=dollars, gap=gap)
+
+
+@thorough(80)
+@given(st.data())
+def test_the_bill_of_any_search_adds_up_to_all_its_calls_and_counts_every_gap(data):
+    counts = st.integers(0, 3)
+    entries, draws, samples = [], [], []
+
+    def tab(index, role="sample", answers=3):
+        made = Tab(ttc.Draw(), index=index, role=role)
+        for entry in data.draw(st.lists(calls(), max_size=3)):
+            answers -= entry.answered
+            made.record(entry if answers >= 0 else replace(entry, answered=False))
+        entries.extend(made.entries)
+        return made
+
+    for index in range(data.draw(counts)):
+        shared = data.draw(st.integers(1, 3))
+        own = tab(index, answers=3 if shared == 1 else 1)  # samples share one request
+        shares = apportion(answered(own), [1] * shared) if shared > 1 else [own.spent]
+        brought = [
+            ttc.Sample(index=len(samples) + place, draw=ttc.Draw(), call=CALL, output="x", usage=share,
+                       apportioned=shared > 1)
+            for place, share in enumerate(shares)
+        ]  # fmt: skip
+        samples += brought
+        draws.append((own, brought, [tab(index, "verifier") for _ in range(data.draw(counts))]))
+    winner = data.draw(st.sampled_from([None, *samples]))
+    bill = bill_of(draws, winner=winner, unseen=False, routing=tab(0, "routing"))
+    total = ttc.Usage.zero()
+    for entry in entries:
+        total += entry.usage
+    assert exact(bill.total) == exact(total)
+    assert bill.total.seconds == pytest.approx(total.seconds)
+    assert sum(bill.gaps.values()) == sum(entry.gap is not None for entry in entries)
+    assert bill.status == ("exact" if not bill.gaps else "lower bound" if total.tokens else "unknown")
+    twice = bill + bill
+    assert exact(twice.total) == exact(total + total)
+    for part in PARTS:
+        assert all(value is None or value >= 0 for value in exact(getattr(bill, part)).values())
+
+
+CALL = ttc.Call(name="ask")
+
+
+def test_dollars_of_thinking_that_nobody_tells_apart_are_split_by_tokens():
+    usage = ttc.Usage(1, 10, 90, 60, 0, Decimal("0.5"))
+    bill = entry_bill(Entry(usage, answered=True))
+    assert (bill.visible.usd, bill.reasoning.usd) == (Decimal("0.2"), Decimal("0.3"))
+
+
+@pytest.mark.parametrize(
+    ("usage", "rule"),
+    [
+        (ttc.Usage(output_tokens=5, reasoning_tokens=6), "reasoning_tokens are a part of output_tokens, got 6 of 5"),
+        (ttc.Usage(input_tokens=5, cached_tokens=3, cache_write_tokens=3), "parts of input_tokens, got 3 and 3 of 5"),
+        (ttc.Usage(input_tokens=-1), "counts from 0"),
+        (ttc.Usage(usd=Decimal(-1)), "counts from 0"),
+    ],
+)
+def test_a_reported_usage_that_cannot_be_is_refused(usage, rule):
+    with pytest.raises(ValueError, match=rule):
+        ttc.record_usage(usage)
 
 
 def test_dollars_are_rounded_up_to_whole_nano_dollars_in_a_budget():

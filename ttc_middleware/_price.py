@@ -67,17 +67,8 @@ class Price:
     def __post_init__(self) -> None:
         for name in ("input", "output", "cached", "reasoning", "cache_write", "cache_write_1h"):
             value = getattr(self, name)
-            if value is None:
-                if name in ("input", "output"):
-                    raise ValueError(f"Price({name}=) must be dollars per million tokens from 0, got None")
-                continue
-            try:
-                dollars = Decimal(str(value))
-            except ArithmeticError:
-                dollars = Decimal("nan")
-            if not dollars.is_finite() or dollars < 0:
-                raise ValueError(f"Price({name}=) must be dollars per million tokens from 0, got {value!r}")
-            object.__setattr__(self, name, dollars)
+            if value is not None or name in ("input", "output"):
+                object.__setattr__(self, name, _dollars(name, value))
         for length in self.above:
             if isinstance(length, bool) or not isinstance(length, int) or length < 1:
                 raise ValueError(f"Price(above=) maps a number of prompt tokens from 1 to a Price, got {length!r}")
@@ -88,8 +79,9 @@ class Price:
 
     def cost(self, usage: Usage, tier: str | None = None) -> Cost:
         """The dollars that one call costs, served as `tier`; None: as the standard."""
-        if tier in self.tiers:
-            return self.tiers[tier].cost(usage)
+        own = None if tier is None else self.tiers.get(tier)
+        if own is not None:
+            return own.cost(usage)
         length = max((length for length in self.above if usage.input_tokens > length), default=None)
         if length is not None:
             return self.above[length].cost(usage, tier)
@@ -100,7 +92,7 @@ class Price:
         thinking_each = out if self.reasoning is None else _decimal(self.reasoning)
         cached, thinking = usage.cached_tokens or 0, usage.reasoning_tokens or 0
         written, kept = usage.cache_write_tokens or 0, usage.cache_write_1h_tokens or 0
-        fresh = usage.input_tokens - cached - written
+        fresh = max(0, usage.input_tokens - cached - written)
         prompt = (fresh * each + cached * cached_each + (written - kept) * short + kept * long) / MILLION
         reasoning = thinking * thinking_each / MILLION
         output = (usage.output_tokens - thinking) * out / MILLION + reasoning
@@ -113,18 +105,30 @@ class Price:
         """
         inputs: list[Decimal] = []
         outputs: list[Decimal] = []
-        for price in self._possible(prompt):
+        for price in _possible(self, prompt):
             inputs += map(_decimal, (price.input, price.cached or 0, price.cache_write or 0, price.cache_write_1h or 0))
             outputs += map(_decimal, (price.output, price.reasoning or 0))
         return _nano(max(inputs)), _nano(max(outputs))
 
-    def _possible(self, prompt: int | None) -> Generator[Price, None, None]:
-        yield self
-        for price in self.tiers.values():
-            yield from price._possible(prompt)
-        for length, price in self.above.items():
-            if prompt is None or prompt > length:
-                yield from price._possible(prompt)
+
+def _possible(price: Price, prompt: int | None) -> Generator[Price, None, None]:
+    """A price, and those of its tiers and longer prompts."""
+    yield price
+    for own in price.tiers.values():
+        yield from _possible(own, prompt)
+    for length, longer in price.above.items():
+        if prompt is None or prompt > length:
+            yield from _possible(longer, prompt)
+
+
+def _dollars(name: str, value: Amount | None) -> Decimal:
+    try:
+        dollars = Decimal(str(value))
+    except ArithmeticError:
+        dollars = Decimal("nan")
+    if not dollars.is_finite() or dollars < 0:
+        raise ValueError(f"Price({name}=) must be dollars per million tokens from 0, got {value!r}")
+    return dollars
 
 
 def _decimal(value: Amount) -> Decimal:

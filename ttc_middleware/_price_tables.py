@@ -93,12 +93,12 @@ def _from_genai(prices: Any, tiers: Mapping[str, Price]) -> Price:
         "cache_write_1h": "cache_write_1h_mtok",
     }
     given = {ours: getattr(prices, theirs, None) for ours, theirs in names.items()}
-    if given["input"] is None and given["output"] is None:
-        raise LookupError("it is not priced by tokens")
+    if (given["input"] is None and given["output"] is None) or getattr(prices, "requests_kcount", None):
+        raise LookupError("it is not priced by tokens alone")
     steps = sorted({step.start for price in given.values() for step in getattr(price, "tiers", ())})
 
     def price_above(length: int | None, **more: Any) -> Price:
-        at = {name: _at(price, length) for name, price in given.items()}
+        at: dict[str, Any] = {name: _at(price, length) for name, price in given.items()}
         return Price(at.pop("input") or 0, at.pop("output") or 0, **at, **more)
 
     return price_above(None, above={max(1, start): price_above(start) for start in steps}, tiers=tiers)
@@ -133,7 +133,7 @@ def from_litellm(provider: str, model: str) -> Price | None:
     """What litellm's table says, where the program has imported litellm; None: nothing."""
     table: Mapping[str, Any] = getattr(sys.modules.get("litellm"), "model_cost", {})
     entry = table.get(f"{_LITELLM.get(provider, provider)}/{model}") or table.get(model)
-    if not entry:
+    if not entry or entry.get("input_cost_per_request"):
         return None
     steps: Sequence[Mapping[str, Any]] = entry.get("tiered_pricing") or ()
     if "input_cost_per_token" not in entry and steps:
@@ -148,7 +148,7 @@ def from_litellm(provider: str, model: str) -> Price | None:
         }
         longer = {int(step["range"][0]): _from_litellm({**entry, **step}, "", {}) for step in steps[1:]}
         return _from_litellm(entry, "", tiers, longer)
-    except (ValueError, TypeError, KeyError, IndexError):  # a table that is not ours
+    except (ValueError, TypeError, LookupError, ArithmeticError):  # a table that is not ours
         return None
 
 

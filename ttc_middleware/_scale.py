@@ -207,5 +207,22 @@ def record_usage(usage: Usage) -> None:
 
     Args:
         usage: what the call cost; leave what is unknown at None.
+
+    Raises:
+        ValueError: a count is negative, or a part is larger than what it is a part of.
     """
+    _check(usage)
     report(Entry(usage, answered=True, ended=time.monotonic()), TAB.get(), SCOPE.get())
+
+
+def _check(usage: Usage) -> None:
+    thought, read_, wrote = usage.reasoning_tokens or 0, usage.cached_tokens or 0, usage.cache_write_tokens or 0
+    if min(usage.calls, usage.input_tokens, usage.output_tokens, thought, read_, wrote, usage.usd or 0) < 0:
+        raise ValueError(f"a usage counts from 0, got {usage}")
+    if thought > usage.output_tokens:
+        raise ValueError(f"reasoning_tokens are a part of output_tokens, got {thought} of {usage.output_tokens}")
+    if read_ + wrote > usage.input_tokens:
+        raise ValueError(
+            "cached_tokens and cache_write_tokens are parts of input_tokens, got"
+            f" {read_} and {wrote} of {usage.input_tokens}"
+        )

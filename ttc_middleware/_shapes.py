@@ -1,14 +1,14 @@
 """Reading what a response says that it used: one function for the shapes of all providers.
 
-Providers differ in what their numbers hold. Input is the whole prompt here and output everything that was made:
+Providers differ in what their numbers hold. Input is the whole prompt here, and output everything that was made:
 
-| api         | who                                                   | cached, written      | thinking                     |
-|-------------|-------------------------------------------------------|----------------------|------------------------------|
-| `openai`    | OpenAI (chat, responses) and all who speak it: xAI,   | in the prompt        | in the output; xAI: beside   |
-|             | DeepSeek, Mistral, Qwen, OpenRouter, vLLM, llama.cpp  |                      |                              |
-| `anthropic` | Anthropic's messages                                  | beside: added        | in the output                |
-| `gemini`    | Gemini and Vertex                                     | in the prompt        | beside; some relays: in      |
-| `bedrock`   | Bedrock's converse                                    | beside: added        | in the output                |
+| api         | who                                             | cached and written | thinking           |
+|-------------|-------------------------------------------------|--------------------|--------------------|
+| `openai`    | OpenAI's chat and responses, and all who speak  | in the prompt      | in the output;     |
+|             | so: xAI, DeepSeek, Mistral, Qwen, OpenRouter, … |                    | with xAI beside it |
+| `anthropic` | Anthropic's messages                            | beside it: added   | in the output      |
+| `gemini`    | Gemini and Vertex                               | in the prompt      | beside the output  |
+| `bedrock`   | Bedrock's converse                              | beside it: added   | in the output      |
 
 Whether thinking is in the output or beside it is told by arithmetic, where the response has a total. What nobody
 reported is None, never 0. Sources: the types of openai 2.54 and 3.54, anthropic 2.12, google-genai 3.4, mistralai 3.7,
