@@ -508,7 +508,7 @@ def calls(draw):
     return Entry(usage, answered=draw(st.booleans()), reasoning_usd=dollars, gap=gap)
 
 
-@thorough(80)
+@thorough(30)
 @given(st.data())
 def test_the_bill_of_any_search_adds_up_to_all_its_calls_and_counts_every_gap(data):
     counts = st.integers(0, 3)

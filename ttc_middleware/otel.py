@@ -37,6 +37,11 @@ _REASONING = (
     "gen_ai.usage.details.reasoning_tokens",
 )
 _CACHED = ("gen_ai.usage.cache_read.input_tokens", "llm.token_count.prompt_details.cache_read")
+_WRITTEN = (
+    "gen_ai.usage.cache_creation.input_tokens",
+    "gen_ai.usage.cache_write.input_tokens",
+    "llm.token_count.prompt_details.cache_write",
+)
 
 
 @dataclass
@@ -121,13 +126,14 @@ def _entry(span: ReadableSpan) -> Entry:
             ended=time.monotonic(),
         )
     given, output = given or 0, output or 0
-    thinking, cached = _count(said, *_REASONING), _count(said, *_CACHED)
+    thinking, cached, written = (_count(said, *names) for names in (_REASONING, _CACHED, _WRITTEN))
     usage = Usage(
         input_tokens=given,
         output_tokens=output,
         reasoning_tokens=None if thinking is None else min(thinking, output),
         cached_tokens=None if cached is None else min(cached, given),
         seconds=seconds,
+        cache_write_tokens=None if written is None else min(written, given - min(cached or 0, given)),
     )
     prices = find(provider or "unknown", model or "unknown", SETTINGS.prices)
     cost = None if prices is None else prices.cost(usage)
