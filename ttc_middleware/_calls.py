@@ -152,6 +152,7 @@ def _opened(  # noqa: PLR0917  # what the conversation holds
         if limit not in (None, leaf.request.max_tokens):
             call = adapter.apply(call, Draw(max_tokens=limit))
             leaf.request = _described(adapter, call)
+        leaf.show(call)
         leaf.open(hold, attempt)
     except BaseException:
         if hold is not None:

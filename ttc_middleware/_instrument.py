@@ -6,7 +6,7 @@ import importlib
 import sys
 from collections.abc import Callable
 
-from . import _threads
+from . import _threads, _watch
 from ._context import SETTINGS
 
 # Which adapter knows which SDK. An adapter has instrument() and uninstrument(), and patches only what is imported.
@@ -14,6 +14,7 @@ _ADAPTERS = {"openai": "ttc_openai", "litellm": "ttc_litellm"}
 _hooked: set[str] = set()
 _undo: dict[str, Callable[[], None]] = {}
 _wanted = False
+"""The program has asked for it; if not, whoever looks on has, and nothing is steered."""
 
 
 def instrument(*, threads: bool = False) -> None:
@@ -32,6 +33,11 @@ def instrument(*, threads: bool = False) -> None:
     _wanted = True
     if threads:
         _threads.patch()
+    patch()
+
+
+def patch() -> None:
+    """Patch what is imported, and the rest when it is."""
     for sdk in _ADAPTERS:
         if sdk in sys.modules:
             _patch(sdk)
@@ -46,10 +52,17 @@ def uninstrument() -> None:
     """Put the SDKs back as they were."""
     global _wanted  # noqa: PLW0603  # as above
     _wanted = False
+    _threads.unpatch()
+    if _watch.watching():
+        return
     for undo in _undo.values():
         undo()
     _undo.clear()
-    _threads.unpatch()
+
+
+def wanted() -> bool:
+    """Whether the program itself, or its first scaled function, has called `instrument()`."""
+    return _wanted
 
 
 def instrument_once() -> None:
@@ -59,8 +72,14 @@ def instrument_once() -> None:
 
 
 def _patch(sdk: str) -> None:
-    if not _wanted or sdk in _undo:
+    if not (_wanted or _watch.watching()) or sdk in _undo:
         return
-    adapter = importlib.import_module(_ADAPTERS[sdk])
-    adapter.instrument()
+    try:
+        adapter = importlib.import_module(_ADAPTERS[sdk])
+        adapter.instrument()
+    except Exception as error:
+        if _wanted:
+            raise
+        _watch.failed(sdk, error)
+        return
     _undo[sdk] = adapter.uninstrument

@@ -10,7 +10,7 @@ from decimal import ROUND_DOWN, Decimal
 
 from opentelemetry.trace import Span
 
-from . import _spans, _telemetry
+from . import _spans, _telemetry, _watch
 from ._budget import NANO, Ask, Hold, Ledger, Ticket
 from ._caps import known_limit
 from ._context import SETTINGS, Entry, Scope, Tab
@@ -47,6 +47,7 @@ class Leaf:
         "_scope",
         "_span",
         "_started",
+        "_told",
         "deferred",
         "request",
         "seen",
@@ -70,6 +71,7 @@ class Leaf:
         self._span: Span = _telemetry.NO_SPAN
         self._started = 0.0
         self._done = False
+        self._told: Callable[[_watch.Seen], None] | None = None
 
     @property
     def whole(self) -> bool:
@@ -173,6 +175,10 @@ class Leaf:
         self._prompt = fixed
         return ledger.reserve(Ask(fixed, wish, rates, floor=FLOOR, patient=patient), ring)
 
+    def show(self, call: Call) -> None:
+        """Tell whoever looks on that this call is about to be sent."""
+        self._told = _watch.begun(call)
+
     def open(self, hold: Hold | None, attempt: int) -> None:
         """Start the clock and the span: the call is about to be sent, under this reservation."""
         self._hold = hold
@@ -244,6 +250,7 @@ class Leaf:
             self.tab.record(entry)
             self.tab.pending.discard(self)
         track(entry, self.tab, self._scope)
+        self._tell(reading, seconds, entry)
         _telemetry.end_call(self._span, self.request, entry, reading=reading, usage=usage, cost=cost, seconds=seconds)
 
     def _left(self) -> dict[str, int] | None:
@@ -253,6 +260,12 @@ class Leaf:
             return None
         made = min(made, self._hold.granted * self.request.choices)
         return {name: fixed + made * self._rates[name] for name, fixed in self._prompt.items()}
+
+    def _tell(self, reading: Reading | None, seconds: float, entry: Entry) -> None:
+        role, draw = (None, None) if self.tab is None else (self.tab.role, self.tab.index)
+        _watch.ended(
+            self._told, request=self.request, entry=entry, reading=reading, seconds=seconds, role=role, draw=draw
+        )
 
 
 def report(entry: Entry, tab: Tab | None, scope: Scope) -> None:

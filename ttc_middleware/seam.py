@@ -10,12 +10,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TypeVar
 
-from . import _portal
+from . import _instrument, _portal
 from ._budget import Ledger
 from ._calls import model_call, model_call_sync, seconds_left
 from ._context import OWNED, SCOPE, SETTINGS, TAB, Scope, warn_once
 from ._engine import search
 from ._leaf import Leaf
+from ._onlooker import onlook, onlook_sync
 from ._plan import OnReject, PlainFunction, Plan
 from ._record import lines as record_lines
 from ._scale import Decorator
@@ -23,16 +24,19 @@ from ._shape_streams import StreamUsage
 from ._shapes import Told, get, make_usage, read_usage, whole
 from ._site import Site, disabled
 from ._types import Adapter, Call, Draw, Result, Thinking
+from ._watch import Seen, Watcher, calling, set_watcher, watching
 from .strategies.single import Single
 
 __all__ = [
     "Leaf",
     "OnReject",
     "PlainFunction",
+    "Seen",
     "Site",
     "StreamUsage",
     "Thinking",
     "Told",
+    "Watcher",
     "call_model",
     "call_model_sync",
     "disabled",
@@ -48,6 +52,7 @@ __all__ = [
     "scaled",
     "seconds_left",
     "warn_once",
+    "watch",
     "whole",
 ]
 
@@ -59,12 +64,39 @@ def observed() -> bool:
 
     False inside a call that an outer layer already accounts for, so that litellm over openai counts once.
     """
-    if OWNED.get() or disabled():
+    if OWNED.get():
+        return False
+    return watching() or _accounted()
+
+
+def _accounted() -> bool:
+    """Whether a draw, a budget or a bill is concerned, and not only who looks on."""
+    if not _steered():
         return False
     scope = SCOPE.get()
     limits = scope.ledger is not None or scope.deadline is not None
     listening = scope.trackers or limits or scope.model_calls is not None or _each_call(scope)
     return TAB.get() is not None or bool(listening)
+
+
+def _steered() -> bool:
+    """Whether calls that pass a patch are ours to change: not where only a watcher has asked for the patch."""
+    return not disabled() and (_instrument.wanted() or not watching())
+
+
+def watch(watcher: Watcher | None) -> None:
+    """Have every model call of the process told to somebody who only looks on; None: no more.
+
+    Patches known SDKs like `ttc.instrument()`. Calls that no draw, budget or bill is concerned with are sent as they
+    are, retried by the SDK as ever, without spans; but a stream is asked to end with its usage, which its reader sees
+    only if it has asked too. Holds with `TTC_DISABLED` as well, which is about scaling.
+
+    Args:
+        watcher: is told; what it raises is dropped.
+    """
+    set_watcher(watcher)
+    if watcher is not None:
+        _instrument.patch()
 
 
 def owned() -> bool:
@@ -74,7 +106,7 @@ def owned() -> bool:
 
 def in_draw() -> bool:
     """Whether a draw is under way here: the SDK's own retries are to be off, since the engine retries."""
-    return TAB.get() is not None and not disabled()
+    return TAB.get() is not None and _steered()
 
 
 async def call_model(adapter: Adapter, call: Call, send: Callable[[Call, Leaf], Awaitable[R]]) -> R:
@@ -85,15 +117,20 @@ async def call_model(adapter: Adapter, call: Call, send: Callable[[Call, Leaf], 
         call: the request, its keywords as arguments.
         send: makes the call as it is then given. Returns the SDK's response; for a stream, see `Leaf`.
     """
+    if watching() and not _accounted():
+        return await onlook(adapter, call, send)
     plan = _plan_of_model_calls(adapter, call)
     if plan is None:
         return await model_call(adapter, call, send)
-    result: Result[R] = await search(plan, call, lambda given: model_call(adapter, given, send))
+    with calling():
+        result: Result[R] = await search(plan, call, lambda given: model_call(adapter, given, send))
     return result.output
 
 
 def call_model_sync(adapter: Adapter, call: Call, send: Callable[[Call, Leaf], R]) -> R:
     """`call_model()` for a client that blocks."""
+    if watching() and not _accounted():
+        return onlook_sync(adapter, call, send)
     plan = _plan_of_model_calls(adapter, call)
     if plan is None:
         return model_call_sync(adapter, call, send)
@@ -113,7 +150,8 @@ async def scale_call(site: Site, call: Call, send: Callable[[Call, Leaf], Awaita
     if _streams_through(plan, call):
         with _under(plan):
             return await model_call(plan.adapter, _thinking(plan, call), send)
-    result: Result[R] = await search(plan, call, lambda given: model_call(site.adapter, given, send))
+    with calling():
+        result: Result[R] = await search(plan, call, lambda given: model_call(site.adapter, given, send))
     return result.output
 
 
@@ -198,5 +236,6 @@ def _search_in_threads(plan: Plan, call: Call, send: Callable[[Call, Leaf], R]) 
         return await _portal.in_thread(model_call_sync, plan.adapter, given, send)
 
     blocking = replace(plan, in_thread=True)
-    result: Result[R] = _portal.run(lambda: search(blocking, call, invoke), plan.name)
+    with calling():
+        result: Result[R] = _portal.run(lambda: search(blocking, call, invoke), plan.name)
     return result.output
