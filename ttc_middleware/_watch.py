@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -92,10 +92,8 @@ def failed(what: str, error: Exception) -> None:
     """Tell of what could not be watched."""
     watcher = _watcher
     if watcher is not None:
-        try:
+        with suppress(Exception):  # it could not even be told that
             watcher.failed(what, error)
-        except Exception:  # noqa: BLE001, S110  # it could not even be told that
-            pass
 
 
 @contextmanager

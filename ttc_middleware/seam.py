@@ -10,11 +10,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TypeVar
 
-from . import _instrument, _portal
+from . import _portal
 from ._budget import Ledger
 from ._calls import model_call, model_call_sync, seconds_left
 from ._context import OWNED, SCOPE, SETTINGS, TAB, Scope, warn_once
 from ._engine import search
+from ._instrument import patch, wanted
 from ._leaf import Leaf
 from ._onlooker import onlook, onlook_sync
 from ._plan import OnReject, PlainFunction, Plan
@@ -81,7 +82,7 @@ def _accounted() -> bool:
 
 def _steered() -> bool:
     """Whether calls that pass a patch are ours to change: not where only a watcher has asked for the patch."""
-    return not disabled() and (_instrument.wanted() or not watching())
+    return not disabled() and (wanted() or not watching())
 
 
 def watch(watcher: Watcher | None) -> None:
@@ -96,7 +97,7 @@ def watch(watcher: Watcher | None) -> None:
     """
     set_watcher(watcher)
     if watcher is not None:
-        _instrument.patch()
+        patch()
 
 
 def owned() -> bool:

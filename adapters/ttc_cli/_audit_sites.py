@@ -20,7 +20,13 @@ _PLUMBING = (
     "opentelemetry", "tenacity", "ttc_", "wrapt",
 )  # fmt: skip
 # Below these a task runs by itself: who runs the loop is not who makes the call.
-_LOOPS = ("asyncio/base_events.py", "asyncio/events.py", "asyncio/runners.py", "trio/_core/_run.py", "uvloop/__init__.py")
+_LOOPS = (
+    "asyncio/base_events.py",
+    "asyncio/events.py",
+    "asyncio/runners.py",
+    "trio/_core/_run.py",
+    "uvloop/__init__.py",
+)
 _MADE_UP = ("<frozen", "<ttc_", "<attrs", "<decorator-gen", "<makefun", "<__array_function__")
 _PATHS = sysconfig.get_paths()
 _STDLIB = tuple({f"{_PATHS[name]}/" for name in ("stdlib", "platstdlib")})
@@ -46,7 +52,7 @@ def kind(file: str) -> Kind:
     return "plumbing" if file.startswith(_STDLIB) else "own"
 
 
-def site(frame: FrameType, caller: dict[str, Any] | None) -> dict[str, Any]:
+def site(frame: FrameType | None, caller: dict[str, Any] | None) -> dict[str, Any]:
     """Where a call is made: `file`, `line` and `function`, or nothing where no line of the program is to be seen.
 
     Args:

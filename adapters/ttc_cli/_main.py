@@ -9,17 +9,18 @@ from collections.abc import Sequence
 
 from ttc_middleware import TTCError
 
-from . import _demo, _report, _sandbox, _tree, _try, _verify
+from . import _audit, _demo, _report, _sandbox, _tree, _try, _verify
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status: 0, 1 or more for an error that has been said, 130 after Ctrl-C."""
     parser = argparse.ArgumentParser(prog="ttc", description="Test-time compute for any LLM call site.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-    for module in (_demo, _try, _verify, _sandbox, _report, _tree):
+    for module in (_demo, _try, _verify, _sandbox, _report, _tree, _audit):
         module.add_to(commands)
     given = parser.parse_args(arguments)
-    os.environ.pop("TTC_DISABLED", None)  # whoever asks wants to see it at work
+    if given.command != "audit":  # which leaves the program as it is
+        os.environ.pop("TTC_DISABLED", None)  # whoever asks wants to see it at work
     try:
         return int(given.run(given))
     except KeyboardInterrupt:

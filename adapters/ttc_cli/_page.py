@@ -43,19 +43,38 @@ _WIDTH, _BAR, _GAP, _LABEL, _SAID = 720, 20, 8, 136, 116
 def page(figures: Figures) -> str:
     """The page, as HTML."""
     days = "" if figures.since is None or figures.until is None else _span(figures)
-    cards = "".join(f"<div><b>{escape(said)}</b><span>{escape(name)}</span></div>" for name, said in four(figures))
+    drawn = [_figure(chart) for chart in charts(figures)]
+    tabled = tables(figures, ("function", "model", "day"))
+    return document(
+        "What test-time compute cost", headline(figures), [days], four(figures), caveats(figures), tabled, _WORDS, drawn
+    )
+
+
+def document(  # noqa: PLR0917  # from its top to its end
+    title: str,
+    heading: str,
+    below: Sequence[str],
+    four: Sequence[tuple[str, str]],
+    caveats: Sequence[str],
+    tables: Sequence[Table],
+    words: str,
+    drawn: Sequence[str] = (),
+) -> str:
+    """A page of these parts, all of them text but `drawn`, which is HTML."""
+    cards = "".join(f"<div><b>{escape(said)}</b><span>{escape(name)}</span></div>" for name, said in four)
     parts = [
         "<!doctype html>",
         '<html lang="en"><head><meta charset="utf-8">',
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>What test-time compute cost</title><style>{_STYLE}</style></head><body>",
-        f"<h1>{escape(headline(figures))}</h1><p>{escape(days)}</p>",
+        f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body>",
+        f"<h1>{escape(heading)}</h1>",
+        *(f"<p>{escape(said)}</p>" for said in below),
         f'<div class="four">{cards}</div>',
-        *(f"<p>{escape(said)}</p>" for said in caveats(figures)),
-        *(_figure(chart) for chart in charts(figures)),
-        *(_table(table) for table in tables(figures, ("function", "model", "day"))),
-        f"<p>{escape(_WORDS)}</p>",
+        *(f"<p>{escape(said)}</p>" for said in caveats),
+        *drawn,
+        *(_table(table) for table in tables),
+        f"<p>{escape(words)}</p>",
         "</body></html>",
     ]
     return "\n".join(parts) + "\n"

@@ -92,21 +92,22 @@ def show(console: Console, found: Figures, kinds: Iterable[str]) -> None:
     for said in caveats(found):
         console.print(Text(said, style="yellow"))
     for table in tables(found, tuple(kinds)):
-        console.print(_drawn(table))
+        console.print(drawn(table))
     _histogram(console, found)
 
 
-def _drawn(table: Table) -> Any:
+def drawn(table: Table) -> Any:
+    """A table as rich draws it."""
     # Text, never str: a name from a record is no markup.
     from rich.table import Table as Drawn  # noqa: PLC0415  # an extra
     from rich.text import Text  # noqa: PLC0415  # an extra
 
-    drawn = Drawn(title=Text(table.title), title_justify="left", title_style="bold", box=None, pad_edge=False)
+    grid = Drawn(title=Text(table.title), title_justify="left", title_style="bold", box=None, pad_edge=False)
     for k, column in enumerate(table.columns):
-        drawn.add_column(Text(column), justify="left" if k < table.left else "right", overflow="fold")
+        grid.add_column(Text(column), justify="left" if k < table.left else "right", overflow="fold")
     for row in table.rows:
-        drawn.add_row(*(Text(cell) for cell in row), style="bold" if row[0] == "total" else None)
-    return drawn
+        grid.add_row(*(Text(cell) for cell in row), style="bold" if row[0] == "total" else None)
+    return grid
 
 
 def _histogram(console: Console, found: Figures) -> None:

@@ -97,7 +97,7 @@ def search_of(line: Mapping[str, Any]) -> Search | None:
     if at is None or not isinstance(bill, dict) or not isinstance(line.get("name"), str):
         return None
     told = a_dict(cast("Any", bill))
-    calls = tuple(_called(each) for each in dicts(line.get("calls")))
+    calls = tuple(called_of(each) for each in dicts(line.get("calls")))
     listed = add_up(call.spent for call in calls)
     parts = _priced({part: _spent(a_dict(told[part])) if told.get(part) else NOTHING for part in PARTS})
     gaps = {a_text(reason): a_count(count) for reason, count in a_dict(told.get("gaps")).items()}
@@ -163,7 +163,8 @@ def _sampled(told: Mapping[str, Any]) -> Sampled:
     )
 
 
-def _called(told: Mapping[str, Any]) -> Called:
+def called_of(told: Mapping[str, Any]) -> Called:
+    """What is told of a model call."""
     usage, gap = a_dict(told.get("usage")), a_text(told.get("gap"))
     spent = _spent(usage)
     if gap:

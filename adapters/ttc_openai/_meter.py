@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from contextlib import suppress
 from typing import Any, Union
 
 from ttc_middleware import Reading
@@ -91,7 +92,8 @@ class Meter:
         if choices is not None:
             self._first = self._first or event
             for choice in choices:
-                self._see_choice(choice)
+                with suppress(Exception):  # its reader gets it all the same
+                    self._see_choice(choice)
         only_usage = usage is not None and choices is not None and not choices
         if not (only_usage and self._hide_usage):
             self.ready.append(event)
@@ -146,7 +148,10 @@ class Meter:
         if self._ended:
             return
         self._ended = True
-        reading = self.reading
+        try:
+            reading = self.reading
+        except Exception:  # noqa: BLE001  # what a server sent can be anything at all
+            reading = Reading(status="failed", fault="malformed")
         if reading.fault in ("cut", "malformed"):
             self._leaf.cut(reading)
         else:

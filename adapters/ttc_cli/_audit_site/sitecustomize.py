@@ -1,3 +1,4 @@
+# ruff: noqa: INP001  # no package: its folder is a place on the path
 """What Python runs at its start below `ttc audit`: waits for an SDK to be imported, and costs nothing until then.
 
 The folder of this file is put before all others in PYTHONPATH, so that child processes have it too. Nothing in here may
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import find_spec, module_from_spec
 
@@ -78,8 +80,6 @@ def go_on() -> None:
     spec.loader.exec_module(module)
 
 
-try:
+with suppress(Exception):  # the program is not to notice
     begin()
-except Exception:  # noqa: BLE001, S110  # the program is not to notice
-    pass
 go_on()
