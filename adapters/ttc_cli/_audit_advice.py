@@ -59,7 +59,9 @@ def _cache(place: Place) -> Finding | None:
         return None
     cold = sum(call.temperature == 0 for call in again)
     those = f"{cold:,} of them at temperature 0" if cold else "none of them at temperature 0, so answers may differ"
-    said = f"{len(again):,} calls ask what had been answered before ({place.asked_again:,} requests), {those}"
+    requests = len({call.asked for call in again})
+    several = f"{requests:,} request{'' if requests == 1 else 's'}"
+    said = f"{len(again):,} calls ask what had been answered before ({several}), {those}"
     return Finding(place.name, "a cache", said, _sum(again))
 
 

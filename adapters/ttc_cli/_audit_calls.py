@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from ._checked import a_count, a_dict, a_number, a_text
 from ._searches import Called, called_of
 from ._spent import Spent
 
+_LARGEST = 1e15
 NO_LINE = "no line of the program"
 """Where a library's own thread made a call."""
 
@@ -116,5 +116,5 @@ def _place(told: Mapping[str, Any], folder: Path) -> str:
 
 
 def _number(value: Any) -> float | None:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    number = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < _LARGEST
     return float(value) if number else None

@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
-from importlib.machinery import ModuleSpec, PathFinder
-from importlib.util import find_spec, module_from_spec
 
 HERE = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120  # pathlib takes longer than all the rest
 SDKS = ("openai", "litellm")
@@ -40,7 +37,7 @@ class Importing:
         self._folder = folder
         self._started = False
 
-    def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:  # noqa: ARG002  # the protocol's
+    def find_spec(self, name: str, path: object = None, target: object = None) -> object:  # noqa: ARG002  # the protocol's
         """Find nothing by itself."""
         if name in OTHERS:
             note(self._folder, f'{{"v": 1, "other": "{name}"}}')
@@ -52,11 +49,13 @@ class Importing:
 
             start(self._folder)
         except Exception as error:  # noqa: BLE001  # an older one is installed for this interpreter, or none
-            import json  # noqa: PLC0415  # takes time
+            import json  # noqa: PLC0415  # as below
 
             problem = f"{type(error).__name__}: {error} ({sys.executable})"
             note(self._folder, json.dumps({"v": 1, "problem": problem}))
             return None
+        from importlib.util import find_spec  # noqa: PLC0415  # takes time
+
         return find_spec(name)  # by all finders: there are new ones now
 
 
@@ -72,14 +71,20 @@ def begin() -> None:
 
 def go_on() -> None:
     """Run the `sitecustomize` that this one stands before."""
+    from importlib.machinery import PathFinder  # noqa: PLC0415  # as above
+
     spec = PathFinder.find_spec("sitecustomize", sys.path)
     if spec is None or spec.loader is None:
         return
+    from importlib.util import module_from_spec  # noqa: PLC0415  # as above
+
     module = module_from_spec(spec)
     sys.modules["sitecustomize"] = module
     spec.loader.exec_module(module)
 
 
-with suppress(Exception):  # the program is not to notice
+try:  # noqa: SIM105  # contextlib takes longer to import than all of this
     begin()
+except Exception:  # noqa: BLE001, S110  # the program is not to notice
+    pass
 go_on()
