@@ -76,14 +76,14 @@ def run(given: argparse.Namespace) -> int:
     command: list[str] = given.program[1:] if given.program[:1] == ["--"] else given.program
     if not command:
         raise ValueError("there is no command: ttc audit -- python app.py")
-    for file in (given.json, given.html):  # before the program has cost anything
-        if file is not None:
-            file.touch()
-    console = None if given.json or given.html else _console()
     if shutil.which(command[0]) is None:
         there = Path(command[0]).exists() and os.sep in command[0]
         sys.stderr.write(f"ttc audit: {command[0]}: {'cannot be executed' if there else 'command not found'}\n")
         return NOT_EXECUTABLE if there else NOT_FOUND
+    console = None if given.json or given.html else _console()
+    for file in (given.json, given.html):  # before the program has cost anything
+        if file is not None:
+            file.touch()
     with tempfile.TemporaryDirectory(prefix="ttc-audit-", ignore_cleanup_errors=True) as place:
         folder, started = Path(place), time.monotonic()
         (folder / "key").write_bytes(secrets.token_bytes(32))

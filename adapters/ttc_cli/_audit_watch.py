@@ -5,6 +5,7 @@ No prompt and no answer is written: of a request only a hash with a key that the
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.util
 import inspect
@@ -14,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
@@ -46,6 +48,7 @@ def start(folder: str) -> None:
     for sdk in ("openai", "litellm"):
         wrapt.register_post_import_hook(_imported(folder), sdk)
     _remember_origins()
+    _remember_submitters()
     if importlib.util.find_spec("genai_prices") is not None:
         importlib.import_module("genai_prices")  # now, and not within the first call
 
@@ -58,6 +61,40 @@ def _remember_origins() -> None:
     """Let coroutines of this thread remember who made them, unless somebody has decided on that already."""
     if not sys.get_coroutine_origin_tracking_depth():
         sys.set_coroutine_origin_tracking_depth(_ORIGINS)
+
+
+_submitted = threading.local()
+
+
+def _remember_submitters() -> None:
+    """Let the threads of pools know who gave them their work: their own frames say nothing of that."""
+    original = ThreadPoolExecutor.submit
+
+    def running(fn: Callable[..., Any], submitter: dict[str, Any], /, *args: Any, **kwargs: Any) -> Any:
+        before = getattr(_submitted, "by", None)
+        _submitted.by = submitter
+        try:
+            return fn(*args, **kwargs)
+        finally:
+            _submitted.by = before
+
+    @functools.wraps(original)
+    def submit(self: ThreadPoolExecutor, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        submitter: dict[str, Any] = {}
+        with suppress(Exception):  # nobody is to notice
+            submitter = _here(None)
+        return (
+            original(self, running, fn, submitter, *args, **kwargs)
+            if submitter
+            else original(self, fn, *args, **kwargs)
+        )
+
+    ThreadPoolExecutor.submit = submit  # type: ignore[method-assign]
+
+
+def _here(caller: object) -> dict[str, Any]:
+    known = caller or getattr(_submitted, "by", None)
+    return site(inspect.currentframe(), cast("dict[str, Any] | None", known))
 
 
 class Audit:
@@ -81,7 +118,7 @@ class Audit:
         body = call.arguments
         at = time.time()
         told: dict[str, Any] = {
-            **site(inspect.currentframe(), cast("dict[str, Any] | None", caller)),
+            **_here(caller),
             "start": at,
             "pid": os.getpid(),
             "asked": _hash(self._key, body),
@@ -92,7 +129,7 @@ class Audit:
 
     def caller(self) -> object:
         """Note who starts a search."""
-        return site(inspect.currentframe(), None)
+        return _here(None)
 
     def failed(self, what: str, error: Exception) -> None:
         """Note what could not be watched; the text of an error may hold anything, and is left out."""

@@ -20,7 +20,7 @@ from ttc_cli._audit_sites import kind
 COMMAND = [sys.executable, "-m", "ttc_cli", "audit"]
 
 SHOP = """
-    import asyncio, multiprocessing, os, signal, subprocess, sys, threading
+    import asyncio, concurrent.futures, multiprocessing, os, signal, subprocess, sys, threading
     import openai
 
     URL = sys.argv[1]
@@ -61,6 +61,9 @@ SHOP = """
             thread.start()
         for thread in threads:
             thread.join()
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            work = pool.submit(client.chat.completions.create, model="m", messages=[])  # submitted here
+            assert work.result().choices
         for method in ("fork", "spawn"):
             process = multiprocessing.get_context(method).Process(target=in_child, args=(method,))
             process.start()
@@ -132,11 +135,13 @@ def test_every_call_is_on_the_line_that_makes_it_whatever_runs_it(shop):
     figures = shop[2]
     ask = line_of("return client.chat", SHOP)
     gather = line_of("# gathered here", SHOP)
+    submitted = line_of("# submitted here", SHOP)
 
     calls = {(each["place"], each["function"]): each["spent"]["calls"] for each in figures["call_sites"]}
 
     # hello, stream, a failure, two threads, fork, spawn, and six before it killed itself
     assert calls.pop((f"shop/work.py:{ask}", "ask")) == 13
+    assert calls.pop((f"shop/work.py:{submitted}", "<module>")) == 1
     ((place, function),) = calls
     assert (place, calls[place, function]) == (f"shop/work.py:{gather}", 3)
     assert "listcomp" in function or "gathers" in function
@@ -305,6 +310,9 @@ FRAMEWORKS = """
         model.invoke("hello")
         assert list(model.stream("hello"))
 
+    def test_langchain_in_threads():
+        ChatOpenAI(model="m", base_url=URL, api_key="x").batch(["one", "two"])
+
     def test_that_fails():
         assert False
 """
@@ -328,13 +336,14 @@ def test_frameworks_below_pytest_are_counted_once_and_on_the_lines_of_the_tests(
         )
         billed = provider.settled()
 
-    assert "1 failed, 2 passed" in stdout
+    assert "1 failed, 3 passed" in stdout
     told = json.loads(figures.read_text())
     lines = {each["place"]: each["spent"]["calls"] for each in told["call_sites"]}
     assert lines == {
         f"test_shop.py:{line_of('litellm.completion', FRAMEWORKS)}": 2,
         f"test_shop.py:{line_of('model.invoke', FRAMEWORKS)}": 1,
         f"test_shop.py:{line_of('model.stream', FRAMEWORKS)}": 1,
+        f"test_shop.py:{line_of('.batch', FRAMEWORKS)}": 2,
     }
     total = told["total"]
     assert (total["calls"], total["tokens"], told["problems"]) == (billed.requests, billed.tokens, {})
