@@ -105,7 +105,9 @@ def shop(tmp_path_factory):
     folder = tmp_path_factory.mktemp("shop")
     (folder / "shop").mkdir()
     (folder / "shop" / "work.py").write_text(dedent(SHOP))
-    (folder / "sitecustomize.py").write_text("import sys\nsys.stderr.write('its own sitecustomize\\n')\n")
+    (folder / "sitecustomize.py").write_text(
+        "import os, sys\n'TTC_AUDIT' in os.environ and sys.stderr.write('its own sitecustomize\\n')\n"
+    )
 
     def script(body, number):
         if "please fail" in json.dumps(body):
