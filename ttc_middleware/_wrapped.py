@@ -21,6 +21,7 @@ from ._plan import Plan
 from ._policy import Tracking
 from ._site import Site, disabled
 from ._types import Bill, Call, Result, T_co, Usage
+from ._watch import calling
 from .strategies.single import Single
 
 P = ParamSpec("P")
@@ -264,7 +265,8 @@ class Scaled(ScaledFunction[..., Any]):
         async def invoke(given: Call) -> Any:
             return await _portal.in_thread(once, given)
 
-        return _portal.run(lambda: search(plan, call, invoke), plan.name)
+        with calling():
+            return _portal.run(lambda: search(plan, call, invoke), plan.name)
 
     def _passed(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         callbacks: list[Callable[[], Any]] = []
@@ -321,13 +323,14 @@ class AsyncScaled(ScaledFunction[..., Any]):
 
     async def _searched(self, plan: Plan, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Result[Any]:
         call = self._call(args, kwargs)
-        if plan.plain:
-            return await search(plan, call, lambda _: self._coroutine(args, kwargs))
 
         def send(given: Call, _: object) -> Any:
             return self._coroutine((), given.arguments)
 
-        return await search(plan, call, lambda given: model_call(plan.adapter, given, send))
+        with calling():
+            if plan.plain:
+                return await search(plan, call, lambda _: self._coroutine(args, kwargs))
+            return await search(plan, call, lambda given: model_call(plan.adapter, given, send))
 
     def _coroutine(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         output = self._fn(*args, **kwargs)

@@ -180,6 +180,7 @@ async def test_the_draws_of_a_search_are_told_once_each_and_steered_as_ever(prov
 
     assert sorted(each.draw for each in onlooker.seen) == [0, 1, 2]
     assert {each.role for each in onlooker.seen} == {"sample"}
+    assert set(onlooker.callers) == {"whoever started the search"}
     assert sum(each.entry.usage.tokens for each in onlooker.seen) == result.bill.total.tokens
     assert sorted(body["temperature"] for body in provider.bodies) == [0, 0.8, 0.8]
 
