@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 
 from ._audit_advice import rules
 from ._audit_figures import Audit, Place
@@ -50,10 +51,8 @@ def caveats(audit: Audit) -> list[str]:
         said.append(f"{count(unseen, 'call')} did not tell all of their usage: figures with ≥ are the least.")
     unpriced = sum(bool(call.spent.unpriced) for call in calls)
     if unpriced:
-        said.append(
-            f"{count(unpriced, 'call')} had no price, and are in no sum of dollars"
-            ' (pip install "ttc-middleware[prices]" knows most).'
-        )
+        knows = "" if find_spec("genai_prices") else ' (pip install "ttc-middleware[prices]" knows most)'
+        said.append(f"{count(unpriced, 'call')} had no price, and are in no sum of dollars{knows}.")
     if audit.roles:
         parts = ", ".join(f"{count:,} as {role}" for role, count in sorted(audit.roles.items()))
         said.append(f"{count(sum(audit.roles.values()), 'call')} were made in searches of ttc: {parts}.")
@@ -118,7 +117,7 @@ def _repeats(audit: Audit) -> Table:
             counts = [f"{len(again):,}", f"{place.asked_again:,}", f"{cold:,}"]
             rows.append([place.name, *counts, said_tokens(spent), said_usd(spent)])
     columns = ("call site", "calls", "requests", "at temperature 0", "tokens", "dollars")
-    return Table("Requests that had been answered before (a cache would have saved)", columns, rows)
+    return Table("Asked again after an answer (a cache would save)", columns, rows)
 
 
 def _faults(audit: Audit) -> Table:
