@@ -18,7 +18,7 @@ import pytest
 from opentelemetry import trace
 
 import ttc_middleware as ttc
-from ttc_middleware import _calls, _context, _draws
+from ttc_middleware import _calls, _context, _draws, _faults
 from ttc_middleware.seam import call_model, call_model_sync, observed
 
 
@@ -220,7 +220,7 @@ def fresh(monkeypatch):
         monkeypatch.setattr(f"ttc_middleware.{module}.SETTINGS", settings)
     monkeypatch.setattr(_context, "_warned", set())
     monkeypatch.setattr(_calls, "_refused", set())
-    monkeypatch.setattr(_calls, "_retry_budgets", {})
+    monkeypatch.setattr(_faults, "_budgets", {})
     monkeypatch.setattr(_calls, "pause", lambda attempt, failure: 0.0)
     kept = set(_draws.NO_CHOICES)
     _draws.NO_CHOICES.clear()

@@ -363,9 +363,9 @@ def _events(answer: dict[str, Any]) -> list[dict[str, Any]]:
 
 def fresh() -> None:
     """Forget what the process has learnt of earlier providers: to it they are all one server, 127.0.0.1."""
-    from ttc_middleware import _calls, _caps, _context, _draws  # noqa: PLC0415  # for tests of the library only
+    from ttc_middleware import _calls, _caps, _context, _draws, _faults  # noqa: PLC0415  # for tests of the library only
 
-    _calls._retry_budgets.clear()
+    _faults._budgets.clear()
     _calls._refused.clear()
     _caps._most.clear()
     _draws.NO_CHOICES.clear()

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from nightly import thorough
 
 import ttc_middleware as ttc
-from ttc_middleware._faults import RetryBudget, classify, pause
+from ttc_middleware import _faults
+from ttc_middleware._faults import RetryBudget, classify, pause, retry_budget
 
 
 class Response:
@@ -67,8 +68,13 @@ def test_an_error_has_its_meaning(error, fault, billed, retry):
     [
         ({"retry-after": "2"}, 2.0),
         ({"retry-after-ms": "250", "retry-after": "9"}, 0.25),
-        ({"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"}, None),
-        ({"retry-after": "86400"}, None),
+        ({"retry-after": "86400"}, 86_400.0),
+        ({"retry-after": "Wed, 21 Oct 2026 07:28:09 GMT", "date": "Wed, 21 Oct 2026 07:28:00 GMT"}, 9.0),
+        ({"retry-after": "Wed, 21 Oct 2026 07:27:00 GMT", "date": "Wed, 21 Oct 2026 07:28:00 GMT"}, 0.0),
+        ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0.0),
+        ({"retry-after": "Wed, 21 Oct 2026 07:28:00 +2500"}, None),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after-ms": "soon", "retry-after": "3"}, 3.0),
         ({"retry-after": "-1"}, None),
         ({"retry-after": "nan"}, None),
         ({}, None),
@@ -101,6 +107,49 @@ def test_pauses_are_spread_over_a_window_that_ends(attempt):
     assert all(0 <= pause(attempt, failure) <= min(8.0, 0.5 * 2**attempt) for _ in range(20))
 
 
+def outage(budget, calls):
+    """Requests of so many calls to a server that answers none, each tried as often as it may be."""
+    requests = 0
+    for _ in range(calls):
+        budget.called()
+        requests += 1
+        for attempt in range(1, 3):
+            if not budget.take(first=attempt == 1):
+                break
+            requests += 1
+    return requests
+
+
+@pytest.mark.parametrize("saved", [0, 1_000])
+@pytest.mark.parametrize(("calls", "most"), [(1, 2), (5, 6), (8, 9), (10, 12), (100, 120), (200, 240)])
+def test_an_outage_sees_a_fifth_more_requests_than_calls_whatever_was_before_it(saved, calls, most):
+    budget = RetryBudget()
+    for _ in range(saved):
+        budget.called()
+        budget.answered()
+    assert outage(budget, calls) == most
+
+
+def test_one_answer_ends_an_outage():
+    budget = RetryBudget()
+    assert outage(budget, 3) == 4
+    budget.called()
+    budget.answered()
+    assert outage(budget, 1) == 2
+
+
+def test_servers_that_were_met_first_are_forgotten_first(monkeypatch):
+    monkeypatch.setattr(_faults, "_budgets", {})
+    first = retry_budget("some", "first.test")
+    first.called()
+    for number in range(1_023):
+        assert retry_budget("some", f"{number}.test") is retry_budget("some", f"{number}.test")
+    assert retry_budget("some", "first.test") is first
+    retry_budget("some", "another.test")
+    assert retry_budget("some", "first.test") is not first
+    assert len(_faults._budgets) == 1_024
+
+
 @thorough(100)
 @given(st.lists(st.booleans(), max_size=300))
 def test_retries_are_one_in_five_calls_and_a_few_to_start_with(calls):
@@ -108,7 +157,8 @@ def test_retries_are_one_in_five_calls_and_a_few_to_start_with(calls):
     for call in calls:
         if call:
             budget.called()
+            budget.answered()
             first += 1
         else:
-            retried += budget.take()
+            retried += budget.take(first=True)
         assert retried <= 3 + first / 5 + 1e-6

@@ -810,15 +810,15 @@ async def test_somebody_elses_span_around_the_call_gets_what_ours_would_have_had
         assert span.attributes["ttc.role"] == "sample"
 
 
-async def test_attempts_that_fail_below_somebody_elses_span_are_spans_of_ours(traced):
-    def script(body, number):
-        attempts = [Refused(429), Completion((None,), 5, 6, status="failed", fault="malformed"), "good answer"]
-        return attempts[number]
-
-    model = Model(script)
+@pytest.mark.parametrize(
+    ("first", "fault"),
+    [(Refused(429), "rate limited"), (Completion((None,), 5, 6, status="failed", fault="malformed"), "malformed")],
+)
+async def test_attempts_that_fail_below_somebody_elses_span_are_spans_of_ours(traced, first, fault):
+    model = Model(lambda body, number: [first, "good answer"][number])
     result = await scaled(ttc.Single(), instrumented(traced, model.complete, LLM_SPANS[0])).run()
     theirs = traced.one("their chat")
-    assert [span.attributes["error.type"] for span in traced.below(theirs)] == ["rate limited", "malformed"]
+    assert [span.attributes["error.type"] for span in traced.below(theirs)] == [fault]
     assert theirs.status.status_code is StatusCode.UNSET
     assert traced.total("gen_ai.usage.input_tokens") == result.bill.total.input_tokens
     assert traced.total("gen_ai.usage.output_tokens") == result.bill.total.output_tokens

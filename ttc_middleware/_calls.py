@@ -19,7 +19,7 @@ from ._budget import Hold, Ticket
 from ._caps import CapOfOurs
 from ._context import OWNED, SCOPE, TAB, Scope, Tab, on_a_loop, warn_once
 from ._errors import BudgetExceeded
-from ._faults import ATTEMPTS, Failure, RetryBudget, classify, pause, retryable
+from ._faults import LONGEST_WAIT, Failure, RetryBudget, classify, pause, retry_budget, retryable
 from ._leaf import Leaf
 from ._types import Adapter, Call, Draw, Reading, Request
 
@@ -70,7 +70,6 @@ def diversified(draw: Draw, index: int, request: Request | None) -> Draw:
     )
 
 
-_retry_budgets: dict[tuple[str, str | None], RetryBudget] = {}
 _refused: set[tuple[str, str]] = set()  # (model, parameter): what a model has turned down is not asked again
 
 
@@ -94,7 +93,7 @@ def _conversation(  # noqa: C901  # every way that an attempt can end, in one pl
             )
         if tab.role == "sample":
             wish = _wish(tab, request)
-    allowance = _retry_budgets.setdefault((request.provider, request.server), RetryBudget())
+    allowance = retry_budget(request.provider, request.server)
     allowance.called()
     attempt = 0
     while True:
@@ -114,19 +113,26 @@ def _conversation(  # noqa: C901  # every way that an attempt can end, in one pl
             if cap.too_high(failure):
                 continue
             attempt += 1
-            if tab is None or not _again(attempt, failure, scope, allowance):
+            wait = _again(attempt, failure, leaf, allowance, error)
+            if wait is None:
+                late = leaf.over() if tab is None and failure.fault == "timeout" else None
+                if late is not None:
+                    raise late from error
                 raise
         else:
             if leaf.deferred:
+                allowance.answered()
                 return response
             reading = _read(adapter, response)
             failure = Failure(reading.fault or "error", billed=True, retry=retryable(reading.fault))
+            if not failure.retry:
+                allowance.answered()
             attempt += 1
-            again = tab is not None and _again(attempt, failure, scope, allowance)
-            leaf.finish(reading, answered=not again)
-            if not again:
+            wait = _again(attempt, failure, leaf, allowance)
+            leaf.finish(reading, answered=wait is None)
+            if wait is None:
                 return response
-        yield Sleep(pause(attempt, failure))
+        yield Sleep(wait)
 
 
 def _goes_on(tab: Tab | None, scope: Scope) -> None:
@@ -220,13 +226,26 @@ def _without_refused(wish: Draw, request: Request, failure: Failure) -> Draw | N
     return replace(wish, **dict.fromkeys(ours))
 
 
-def _again(attempt: int, failure: Failure, scope: Scope, allowance: RetryBudget) -> bool:
-    """Whether to try again: it may help, can still end before the deadline, and the server is owed a retry."""
-    if not failure.retry or attempt >= ATTEMPTS:
-        return False
-    if scope.deadline is not None and time.monotonic() + (failure.after or 0.0) >= scope.deadline:
-        return False
-    return allowance.take()
+def _again(
+    attempt: int, failure: Failure, leaf: Leaf, allowance: RetryBudget, error: BaseException | None = None
+) -> float | None:
+    """Seconds after which to try again; None where it would not help, would come too late, or is not allowed."""
+    if not leaf.retried or not failure.retry or attempt > leaf.retries:
+        return None
+    wait = max(pause(attempt, failure), failure.after or 0.0)
+    left = None if leaf.deadline is None else leaf.deadline - time.monotonic()
+    if wait >= (LONGEST_WAIT + 1 if left is None else left):
+        until = "no deadline allows more than 60 s" if left is None else f"the deadline is in {max(left, 0.0):.1f} s"
+        _note(error, f"not tried again: that would be in {wait:.1f} s, and {until}")
+        return None
+    return wait if allowance.take(first=attempt == 1) else None
+
+
+def _note(error: BaseException | None, text: str) -> None:
+    """Say more below an error's traceback, where Python can."""
+    add_note = getattr(error, "add_note", None)  # Python 3.11
+    if add_note is not None:
+        add_note(text)
 
 
 def _read(adapter: Adapter, response: object) -> Reading:
@@ -290,10 +309,15 @@ async def model_call(adapter: Adapter, call: Call, send: Callable[[Call, Leaf], 
 
 
 async def _sent(send: Callable[[Call, Leaf], Awaitable[R]], step: Send) -> R:
+    leaf = step.leaf
     token = OWNED.set(True)
     try:
-        with step.leaf.current():
-            return await send(step.call, step.leaf)
+        with leaf.current():
+            if leaf.deadline is None or leaf.tab is not None:  # a draw's search watches the clock
+                return await send(step.call, leaf)
+            # Of all that a client's own time-outs measure, nothing is the time that a whole answer takes.
+            with anyio.fail_after(leaf.deadline - time.monotonic()):
+                return await send(step.call, leaf)
     finally:
         OWNED.reset(token)
 

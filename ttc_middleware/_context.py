@@ -65,6 +65,11 @@ class Scope:
             return self
         return replace(self, deadline=ends, seconds=seconds)
 
+    @property
+    def limited(self) -> bool:
+        """Whether a budget holds here, of whatever kind."""
+        return self.ledger is not None or self.deadline is not None
+
     def over(self) -> BudgetExceeded | None:
         """The error of a deadline that has passed; None: it has not, or there is none."""
         late = -1.0 if self.deadline is None else time.monotonic() - self.deadline

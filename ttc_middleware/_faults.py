@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
 from typing import Any, cast
 
 from ._errors import BudgetError
 from ._types import Fault
 
 ATTEMPTS = 3
+LONGEST_WAIT = 60.0
+"""Seconds that a provider may ask to wait where no deadline says how long is too long."""
 _RETRYABLE: frozenset[Fault] = frozenset({"rate limited", "server error", "connection", "timeout", "malformed"})
 
 
@@ -93,13 +98,30 @@ def _retry_after(error: BaseException) -> float | None:
             continue
         given = cast("Mapping[str, Any]", headers)
         for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-            try:
-                seconds = float(given[name]) * unit
-            except (KeyError, ValueError, TypeError):  # absent, or a date: our own back-off will do
-                continue
-            if 0 <= seconds < 3_600:  # noqa: PLR2004  # an hour or NaN is no wait that a caller means to sit out
+            seconds = _seconds(given.get(name), given.get("date")) * unit
+            if 0 <= seconds < math.inf:
                 return seconds
     return None
+
+
+def _seconds(said: object, sent: object) -> float:
+    """A number, or the time until a date (RFC 9110, 10.2.3); NaN for anything else."""
+    try:
+        return float(str(said))
+    except ValueError:
+        until = _date(said)
+    if until is None:
+        return math.nan
+    # By the server's clock, where it tells the time: ours may be another.
+    return max(0.0, (until - (_date(sent) or datetime.now(timezone.utc))).total_seconds())
+
+
+def _date(said: object) -> datetime | None:
+    try:
+        date = parsedate_to_datetime(str(said))
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    return date if date.tzinfo is not None else date.replace(tzinfo=timezone.utc)
 
 
 def _never_sent(error: BaseException) -> bool:
@@ -120,26 +142,38 @@ def _below(error: BaseException, names: frozenset[str]) -> bool:
 
 
 class RetryBudget:
-    """Retries allowed against one server: one in five calls, and a few to start with.
+    """Retries allowed against one server.
 
     A fixed number of attempts multiplies an outage by that number, at the worst moment; a shared allowance bounds it
-    (as in Envoy and the AWS SDKs).
+    (as in Envoy and the AWS SDKs). Two rules, and both must allow a retry:
+
+    - Always: one in five calls, and a few to start with; up to ten are saved for bad times.
+    - While the server answers nothing at all: one, then one in five of the calls that have failed since it last did.
+      So an outage sees 1.2 requests a call from the fifth call on, whatever was saved before it.
     """
 
-    __slots__ = ("_left",)
+    __slots__ = ("_failed", "_left", "_retried")
 
     def __init__(self) -> None:
         self._left = 3.0
+        self._failed = 0
+        self._retried = 0
 
     def called(self) -> None:
         """Count a first attempt."""
         self._left = min(10.0, self._left + 0.2)
 
-    def take(self) -> bool:
-        """Whether one more retry is allowed; counts it."""
-        if self._left < 1:
+    def answered(self) -> None:
+        """Note that the server works."""
+        self._failed = self._retried = 0
+
+    def take(self, *, first: bool) -> bool:
+        """Whether one more retry is allowed, after a call's first attempt or a later one; counts it."""
+        self._failed += first
+        if self._left < 1 or (self._retried and 5 * (self._retried + 1) > self._failed):
             return False
         self._left -= 1
+        self._retried += 1
         return True
 
 
@@ -148,6 +182,23 @@ def pause(attempt: int, failure: Failure) -> float:
     if failure.after is not None:
         return failure.after
     return random.uniform(0, min(8.0, 0.5 * 2**attempt))  # noqa: S311  # spreads load, guards nothing
+
+
+_MOST_SERVERS = 1_024
+_budgets: dict[tuple[str, str | None], RetryBudget] = {}
+
+
+def retry_budget(provider: str, server: str | None) -> RetryBudget:
+    """The budget that all calls of this server share.
+
+    Of the servers, which can be one a tenant, those that were met first are forgotten first.
+    """
+    found = _budgets.get((provider, server))
+    if found is None:
+        for oldest in list(_budgets)[: max(0, len(_budgets) + 1 - _MOST_SERVERS)]:
+            _budgets.pop(oldest, None)
+        found = _budgets.setdefault((provider, server), RetryBudget())
+    return found
 
 
 def retryable(fault: Fault | None) -> bool:

@@ -15,8 +15,8 @@ from ._budget import NANO, Ask, Hold, Ledger, Ticket
 from ._caps import known_limit
 from ._context import SETTINGS, Entry, Scope, Tab
 from ._cuts import made_at_most
-from ._errors import BudgetUnenforceable, PriceUnknown
-from ._faults import Failure
+from ._errors import BudgetExceeded, BudgetUnenforceable, PriceUnknown
+from ._faults import ATTEMPTS, Failure
 from ._prices import Cost, find
 from ._types import Adapter, Bill, Call, Capability, Reading, Request, Usage
 
@@ -50,6 +50,7 @@ class Leaf:
         "_told",
         "deferred",
         "request",
+        "retries",
         "seen",
         "shown",
         "tab",
@@ -59,6 +60,8 @@ class Leaf:
         self.request: Request = request
         self.tab: Tab | None = tab
         self.deferred: bool = False
+        self.retries: int = ATTEMPTS - 1
+        """How often the engine may try again; an adapter lowers it to what the caller allows the SDK."""
         self.seen: int = 0
         """Chunks with content that a stream has brought: at least so many tokens."""
         self.shown: int = 0
@@ -79,9 +82,18 @@ class Leaf:
         return self.tab is not None and self.tab.whole
 
     @property
-    def in_draw(self) -> bool:
-        """Whether the engine retries: the SDK's own retries are to be off."""
-        return self.tab is not None
+    def retried(self) -> bool:
+        """Whether the engine retries, in a draw or under a budget: the SDK's own retries are to be off."""
+        return self.tab is not None or self._scope.limited
+
+    @property
+    def deadline(self) -> float | None:
+        """When it must have ended, on `time.monotonic()`'s clock; None: whenever."""
+        return self._scope.deadline
+
+    def over(self) -> BudgetExceeded | None:
+        """The error of its deadline, once that has passed; None before, or if there is none."""
+        return self._scope.over()
 
     @property
     def ledger(self) -> Ledger | None:

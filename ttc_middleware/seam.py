@@ -48,6 +48,7 @@ __all__ = [
     "owned",
     "read_usage",
     "record_lines",
+    "retried",
     "scale_call",
     "scale_call_sync",
     "scaled",
@@ -75,8 +76,7 @@ def _accounted() -> bool:
     if not _steered():
         return False
     scope = SCOPE.get()
-    limits = scope.ledger is not None or scope.deadline is not None
-    listening = scope.trackers or limits or scope.model_calls is not None or _each_call(scope)
+    listening = scope.trackers or scope.limited or scope.model_calls is not None or _each_call(scope)
     return TAB.get() is not None or bool(listening)
 
 
@@ -106,8 +106,13 @@ def owned() -> bool:
 
 
 def in_draw() -> bool:
-    """Whether a draw is under way here: the SDK's own retries are to be off, since the engine retries."""
+    """Whether a draw is under way here."""
     return TAB.get() is not None and _steered()
+
+
+def retried() -> bool:
+    """Whether the engine retries model calls made here, in a draw or under a budget: the SDK's own are to be off."""
+    return (TAB.get() is not None or SCOPE.get().limited) and _steered()
 
 
 async def call_model(adapter: Adapter, call: Call, send: Callable[[Call, Leaf], Awaitable[R]]) -> R:

@@ -32,7 +32,7 @@ from ttc_middleware.seam import (
 )
 
 from ._calls import ARGUMENTS, ModelCalls, call_of, request_of
-from ._models import reporting_usage, unseen
+from ._models import reporting_usage, retries, unseen
 from ._responses import read_message, unparsed
 
 ROUNDS = 3
@@ -202,7 +202,11 @@ class _Turn:
         if self.signal is not None:
             raise self.signal
         request = request_of(call)
-        hiding = unseen(request.model) if leaf.whole else contextlib.nullcontext(reporting_usage(request.model))
+        model: Any = request.model
+        allowed = retries(model)
+        leaf.retries = leaf.retries if allowed is None else min(leaf.retries, allowed)
+        passing = contextlib.nullcontext(reporting_usage(model, retried=leaf.retried))
+        hiding = unseen(model) if leaf.whole else passing
         try:
             with hiding as model:
                 yield request if model is request.model else request.override(model=model)

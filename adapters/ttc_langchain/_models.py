@@ -125,13 +125,24 @@ def _unseen_fields(model: BaseChatModel) -> dict[str, Any]:
     }
     if _first(model, "streaming"):
         fields["streaming"] = False
-    if _first(model, "max_retries"):
-        # The engine retries. Google's integration takes 0 for its default.
-        fields["max_retries"] = 1 if _first(model, "max_output_tokens") else 0
-    return fields
+    return {**fields, **_unretried_fields(model)}
 
 
-def reporting_usage(model: Any) -> Any:
-    """The model, asked to report usage with its streams where it can."""
-    asks = isinstance(model, BaseChatModel) and _first(model, "stream_usage")
-    return model.model_copy(update={"stream_usage": True}) if asks else model
+def _unretried_fields(model: Any) -> dict[str, Any]:
+    """What turns off a model's own retries; Google's integration takes 0 for its default."""
+    return {"max_retries": 1 if _first(model, "max_output_tokens") else 0} if _first(model, "max_retries") else {}
+
+
+def retries(model: Any) -> int | None:
+    """How often the user lets a model try again; None where nothing is said."""
+    said = getattr(model, "max_retries", None)
+    return said if isinstance(said, int) and not _first(model, "max_output_tokens") else None
+
+
+def reporting_usage(model: Any, *, retried: bool) -> Any:
+    """The model, asked to report usage with its streams where it can, its own retries off where the engine retries."""
+    if not isinstance(model, BaseChatModel):
+        return model
+    fields: dict[str, Any] = {"stream_usage": True} if _first(model, "stream_usage") else {}
+    fields |= _unretried_fields(model) if retried else {}
+    return model.model_copy(update=fields) if fields else model

@@ -12,7 +12,7 @@ from typing import Any
 
 import ttc_openai.protocol as openai
 from ttc_middleware import Adapter, Call
-from ttc_middleware.seam import Leaf, call_model, call_model_sync, in_draw, observed, seconds_left
+from ttc_middleware.seam import Leaf, call_model, call_model_sync, observed, retried, seconds_left
 from ttc_openai.protocol import get
 
 from ._completion import Completion
@@ -22,6 +22,7 @@ from ._streams import AsyncMetered, Meter, Metered, close, close_sync
 _BAD_REQUEST = (400, 422)
 # litellm's async functions run its sync ones, with one of these set.
 _INNER = ("acompletion", "aresponses")
+_BY_ITSELF = 2  # how often the SDKs below try again, unless told
 
 _refused: set[Target] = set()
 """Who has turned down `stream_options`."""
@@ -88,6 +89,8 @@ class Attempt:
             self._usage_comes = self._target not in _refused
             if self._usage_comes:
                 self._body["stream_options"] = {**(options or {}), "include_usage": True}
+        if leaf.retried:
+            leaf.retries = min(leaf.retries, _retries(self._body))
         self._body = _retried_by_us(self._body)
 
     async def made(self) -> Any:
@@ -137,7 +140,7 @@ class Attempt:
         try:
             return self._function.original(**self._body)
         except Exception as error:
-            if self._leaf.in_draw:
+            if self._leaf.retried:
                 with suppress(AttributeError):
                     error.num_retries = 0  # type: ignore[attr-defined]  # a Router reads this; the async functions set it
             raise
@@ -172,14 +175,23 @@ def _concerns_us(kwargs: Mapping[str, Any]) -> bool:
 
 
 def _retried_by_us(kwargs: dict[str, Any]) -> dict[str, Any]:
-    """The keywords of a call with litellm's own retries off, where a draw is under way."""
-    if not in_draw():
+    """The keywords of a call with litellm's own retries off, where the engine retries."""
+    if not retried():
         return kwargs
     off: dict[str, Any] = {"num_retries": 0, "max_retries": 0}
     if kwargs.get("retry_policy") or litellm().num_retries:
         # Its sync functions take a 0 above for "as litellm.num_retries says", but obey this.
         off["retry_policy"] = {"DefaultRetries": 0}
     return {**kwargs, **off}
+
+
+def _retries(body: Mapping[str, Any]) -> int:
+    """How often the caller lets litellm try again: what is said for the call, or else for all; two where nothing is."""
+    if get(body, "metadata", "model_group") or get(body, "litellm_metadata", "model_group"):
+        return _BY_ITSELF  # a Router turns off what lies below it: that says nothing about the caller
+    said = [body.get("num_retries"), body.get("max_retries")]
+    numbers = [number for number in said if isinstance(number, int)] or [litellm().num_retries]
+    return max(number if isinstance(number, int) else _BY_ITSELF for number in numbers)
 
 
 def need_asyncio() -> None:

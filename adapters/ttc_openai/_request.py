@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any, cast
 
 from ttc_middleware import Call
-from ttc_middleware.seam import Leaf, in_draw, seconds_left
+from ttc_middleware.seam import Leaf, retried, seconds_left
 
 from ._chat import Chat
 from ._meter import Adapter
@@ -96,9 +96,15 @@ class Request:
         """Whether the caller of a stream wants the chunk with the usage."""
         return bool(get(self.body.get("stream_options"), "include_usage"))
 
+    @property
+    def retries(self) -> int:
+        """How often the caller lets the SDK try again."""
+        allowed: int = self.options.get_max_retries(self.client.max_retries)
+        return allowed
+
     def untouched(self) -> Any:
         """Send it as it is; where an outer layer accounts for a model call, it owns the retries too."""
-        known = in_draw() and self.adapter is not None
+        known = retried() and self.adapter is not None
         options = self.options.model_copy(update={"max_retries": 0}) if known else self.options
         return self.original(self.cast_to, options, stream=self.stream, stream_cls=self.stream_cls)
 
@@ -151,7 +157,8 @@ class Attempt:
         request = self._request
         # An empty extra_json makes the SDK drop what the caller marked as omitted.
         changes: dict[str, Any] = {"json_data": self._body, "extra_json": {}}
-        if self._leaf.in_draw:
+        if self._leaf.retried:
+            self._leaf.retries = min(self._leaf.retries, request.retries)
             changes["max_retries"] = 0  # the engine retries
         if callable(request.options.post_parser):
             changes["post_parser"] = self._parsed

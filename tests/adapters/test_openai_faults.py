@@ -87,15 +87,15 @@ class Outcome:
 
 
 FAULTS = {
-    "429": Outcome(Reply(status=429, headers=SOON), "failed", "rate limited", 3, None),
-    "500": Outcome(Reply(status=500, headers=SOON), "failed", "server error", 3, "server error"),
-    "529": Outcome(Reply(status=529, headers=SOON), "failed", "server error", 3, "server error"),
+    "429": Outcome(Reply(status=429, headers=SOON), "failed", "rate limited", 2, None),
+    "500": Outcome(Reply(status=500, headers=SOON), "failed", "server error", 2, "server error"),
+    "529": Outcome(Reply(status=529, headers=SOON), "failed", "server error", 2, "server error"),
     "400": Outcome(Reply(status=400), "failed", "rejected", 1, None),
     "401": Outcome(Reply(status=401), "failed", "rejected", 1, None),
     "empty choices": Outcome(Reply(text="lost", fault="empty choices"), "failed", "empty", 1, None),
     "no content": Outcome(Reply(text=None), "failed", "empty", 1, None),
-    "a page": Outcome(Reply(fault="html"), "failed", "malformed", 3, "no usage reported"),
-    "cut json": Outcome(Reply(fault="cut json"), "failed", "malformed", 3, "malformed"),
+    "a page": Outcome(Reply(fault="html"), "failed", "malformed", 2, "no usage reported"),
+    "cut json": Outcome(Reply(fault="cut json"), "failed", "malformed", 2, "malformed"),
     "refusal": Outcome(Reply(text=None, refusal="I cannot"), "abstained", "refused", 1, None),
     "filter": Outcome(Reply(text="g", finish="content_filter"), "abstained", "filtered", 1, None),
     "length": Outcome(Reply(text="goo", finish="length"), "truncated", None, 1, None),
@@ -104,7 +104,7 @@ FAULTS = {
 BOTH = ("429", "500", "400", "a page", "cut json", "refusal", "filter", "length", "no usage")
 RESPONSES = {name: FAULTS[name] for name in BOTH}
 # Of a stream, JSON that is cut is as little as a page.
-NO_STREAM = Outcome(Reply(fault="cut json"), "failed", "malformed", 3, "no usage reported")
+NO_STREAM = Outcome(Reply(fault="cut json"), "failed", "malformed", 2, "no usage reported")
 STREAMED = {
     **RESPONSES,
     "cut json": NO_STREAM,
@@ -264,7 +264,7 @@ async def test_a_refused_connection_is_tried_again_and_costs_nothing(spans):
                 assert SCOPE.get().ledger.spent == {"tokens": 0}
     result = ttc.result_of(raised.value)
     assert result.samples[0].fault == "connection"
-    assert result.bill.total.calls == 3
+    assert result.bill.total.calls == 2
     assert result.bill.status == "exact"
     assert result.bill.total.tokens == 0
 
