@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import select
 import socket
+import struct
 import sys
 import threading
 import time
@@ -35,7 +36,10 @@ class Reply:
     headers: dict[str, str] = field(default_factory=dict)
     error: str = "the provider says no"
     fault: str | None = None
-    """"html", "empty choices", "no usage", "cut json", "cut stream", "error event"."""
+    """"html", "empty choices", "no usage", "cut json", "cut stream", "error event", "empty body", "short body",
+    "reset", "slow headers", "slow body", "endless", "no finish"."""
+    cut_after: int = 2
+    """Events of a stream before a fault."""
     finish: str = "stop"
     refusal: str | None = None
     tool_calls: list[tuple[str, str]] = field(default_factory=list)
@@ -50,6 +54,8 @@ class Reply:
     usage: dict[str, Any] = field(default_factory=dict)
     """More fields of the usage, such as a cost."""
 
+
+_ENOUGH = 10**9  # bytes: no client that is right takes in so much
 
 Script = Callable[[dict[str, Any], int], Reply]
 
@@ -107,6 +113,11 @@ class Provider:
         self._server.server_close()
         self._thread.join()
 
+    @property
+    def sockets(self) -> int:
+        """Connections that are open."""
+        return len(self._server.sockets)
+
     def settled(self) -> Billed:
         """What is billed once nothing is in flight: a client can have its answer before the provider has booked it."""
         with self._lock:
@@ -148,6 +159,18 @@ class Provider:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 512
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.sockets: set[socket.socket] = set()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self.sockets.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self.sockets.discard(request)
+        super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Clients that hang up are the tests' business, not the log's."""
@@ -206,6 +229,23 @@ class _Handler(BaseHTTPRequestHandler):
             answer, events = _response(body, reply, usage), _events
         else:
             answer, events = _completion(body, reply, usage, n), partial(_chunks, body=body, words=reply.words)
+        if reply.fault == "reset":
+            self._reset()
+        if reply.fault == "empty body":
+            self._raw(b"", "application/json")
+            return usage
+        if reply.fault == "slow headers":
+            self._go_on(b"HTTP/1.1 200 OK\r\n", reply)
+        if reply.fault in ("slow body", "endless", "short body") and not body.get("stream"):
+            self.send_response(200)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(10**9))
+            self.end_headers()
+            if reply.fault != "short body":
+                self._go_on(b" " if reply.fault == "slow body" else b" " * 65_536, reply)
+            self.wfile.write(json.dumps(answer).encode())
+            self.close_connection = True
+            return usage
         if reply.fault == "cut json":
             self._raw(json.dumps(answer).encode()[:40], "application/json")
             return usage
@@ -214,15 +254,40 @@ class _Handler(BaseHTTPRequestHandler):
         self._json(answer, 200, reply.headers)
         return usage
 
+    def _go_on(self, piece: bytes, reply: Reply) -> None:
+        """Send this again and again, until the client has had enough; slowly, one byte at a time."""
+        sent = 0
+        while sent < _ENOUGH:
+            step = piece if reply.fault == "endless" else piece[sent % len(piece) :][:1]
+            self.wfile.write(step)
+            self.wfile.flush()
+            sent += len(step)
+            if reply.fault != "endless" and self._left_within(reply.pause or 0.05):
+                break
+        self.close_connection = True
+        raise BrokenPipeError
+
+    def _reset(self) -> None:
+        """Break the connection off."""
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        raise ConnectionResetError
+
     def _stream(self, events: list[dict[str, Any]], reply: Reply, usage: dict[str, int]) -> dict[str, int]:
         self.send_response(200)
         self.send_header("content-type", "text/event-stream")
         self.send_header("connection", "close")
         self.end_headers()
         self.close_connection = True
+        if reply.fault in ("slow body", "endless"):
+            talk = next(event for event in events if "delta" in event or event.get("choices", [{}])[0].get("delta"))
+            self._go_on(
+                b": patience\n" if reply.fault == "slow body" else f"data: {json.dumps(talk)}\n\n".encode(), reply
+            )
         events = events if reply.chunks is None else reply.chunks
         if reply.fault in ("cut stream", "error event"):
-            events = events[:2]
+            events = events[: reply.cut_after]
+        if reply.fault == "no finish":
+            events = [event for event in events if not any(c.get("finish_reason") for c in event.get("choices", ()))]
         if reply.fault == "error event":
             events.append({"error": {"message": reply.error, "type": "server_error"}})
         for event in events:

@@ -70,9 +70,13 @@ class Scope:
         """Whether a budget holds here, of whatever kind."""
         return self.ledger is not None or self.deadline is not None
 
-    def over(self) -> BudgetExceeded | None:
-        """The error of a deadline that has passed; None: it has not, or there is none."""
-        late = -1.0 if self.deadline is None else time.monotonic() - self.deadline
+    def over(self, slack: float = 0.0) -> BudgetExceeded | None:
+        """The error of a deadline that has passed; None: it has not, or there is none.
+
+        Args:
+            slack: seconds by which the clock of an event loop may be ahead.
+        """
+        late = -1.0 if self.deadline is None else time.monotonic() - self.deadline + slack
         return None if late < 0 else BudgetExceeded("seconds", round(self.seconds, 3), round(self.seconds + late, 3))
 
 

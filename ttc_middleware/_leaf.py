@@ -93,7 +93,7 @@ class Leaf:
 
     def over(self) -> BudgetExceeded | None:
         """The error of its deadline, once that has passed; None before, or if there is none."""
-        return self._scope.over()
+        return self._scope.over(slack=0.05)
 
     @property
     def ledger(self) -> Ledger | None:

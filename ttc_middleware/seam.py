@@ -40,6 +40,7 @@ __all__ = [
     "Watcher",
     "call_model",
     "call_model_sync",
+    "deadline",
     "disabled",
     "get",
     "in_draw",
@@ -108,6 +109,11 @@ def owned() -> bool:
 def in_draw() -> bool:
     """Whether a draw is under way here."""
     return TAB.get() is not None and _steered()
+
+
+def deadline() -> float | None:
+    """When a model call that is made here must have ended, on `time.monotonic()`'s clock; None: whenever."""
+    return SCOPE.get().deadline
 
 
 def retried() -> bool:

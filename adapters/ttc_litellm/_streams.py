@@ -94,7 +94,7 @@ class Metered(openai.Metered):
     def close(self) -> None:
         """Close the stream; what it has cost so far is accounted for."""
         self._self_meter.ended()
-        close_sync(self.__wrapped__)
+        openai.close_sync(self.__wrapped__)
 
 
 class AsyncMetered(openai.AsyncMetered):
@@ -116,10 +116,3 @@ async def close(stream: Any) -> None:
     done = None if closing is None else closing()
     if inspect.isawaitable(done):
         await done
-
-
-def close_sync(stream: Any) -> None:
-    """Let go of a stream's connection: litellm's own streams only know how to do so in async code."""
-    closing = getattr(getattr(stream, "completion_stream", stream), "close", None)
-    if closing is not None:
-        closing()

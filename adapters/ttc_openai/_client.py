@@ -30,7 +30,7 @@ from ._turns import my_turn
 async def send(adapter: Adapter, request: Request, call: Call, leaf: Leaf) -> Any:
     """Send, and see to what comes back."""
     while True:
-        attempt = Attempt(request, adapter, call, leaf, blocking=False)
+        attempt = Attempt(request, adapter, call, leaf)
         try:
             await my_turn()
         except BaseException:
@@ -64,7 +64,7 @@ async def send(adapter: Adapter, request: Request, call: Call, leaf: Leaf) -> An
 def send_sync(adapter: Adapter, request: Request, call: Call, leaf: Leaf) -> Any:
     """`send()` for a client that blocks."""
     while True:
-        attempt = Attempt(request, adapter, call, leaf, blocking=True)
+        attempt = Attempt(request, adapter, call, leaf)
         try:
             response = attempt.send()
             break

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from contextlib import suppress
 from typing import Any, Union
@@ -62,6 +63,15 @@ class Meter:
             return False
         waits = self._last_word and self._usage_comes and self._usage is None and len(self.ready) == 1
         return waits or not self.ready
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Until the stream must have ended; None: whenever."""
+        return None if self._leaf.deadline is None else max(0.0, self._leaf.deadline - time.monotonic())
+
+    def over(self) -> Exception | None:
+        """The error of a deadline that has passed while the stream was on its way."""
+        return self._leaf.over()
 
     def next(self) -> Any:
         """The next event; raises what the stream ended with when there is none."""

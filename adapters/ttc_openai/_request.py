@@ -9,10 +9,11 @@ from functools import lru_cache
 from typing import Any, cast
 
 from ttc_middleware import Call
-from ttc_middleware.seam import Leaf, retried, seconds_left
+from ttc_middleware.seam import Leaf, deadline, retried
 
 from ._chat import Chat
 from ._meter import Adapter
+from ._patience import patience
 from ._responses import Responses
 from ._usage import get
 
@@ -46,6 +47,13 @@ def _adapters(host: str, *, azure: bool) -> dict[str, Adapter]:
     named = next((name for ending, name in _PROVIDERS.items() if host.endswith(ending)), "openai")
     provider = "azure.ai.openai" if azure else "local" if host in _LOCAL else named
     return {"/chat/completions": Chat(provider, host), "/responses": Responses(provider, host)}
+
+
+@lru_cache(maxsize=1)
+def _sync_client() -> type[Any]:
+    from openai import _base_client  # noqa: PLC0415  # an extra; whoever is here has imported it
+
+    return _base_client.SyncAPIClient
 
 
 @dataclass(frozen=True)
@@ -102,21 +110,18 @@ class Request:
         allowed: int = self.options.get_max_retries(self.client.max_retries)
         return allowed
 
-    def untouched(self) -> Any:
-        """Send it as it is; where an outer layer accounts for a model call, it owns the retries too."""
-        known = retried() and self.adapter is not None
-        options = self.options.model_copy(update={"max_retries": 0}) if known else self.options
-        return self.original(self.cast_to, options, stream=self.stream, stream_cls=self.stream_cls)
+    @property
+    def in_time(self) -> dict[str, Any]:
+        """The changes by which a client that blocks keeps the deadline; an async one is cancelled at it."""
+        ends = deadline() if isinstance(self.client, _sync_client()) else None
+        return {} if ends is None else {"timeout": patience(self.options.timeout, self.client.timeout, ends)}
 
-    def patience(self, seconds: float) -> Any:
-        """The caller's timeout, cut short: nothing else stops a client that blocks."""
-        given = self.options.timeout
-        if not isinstance(given, (int, float, type(None))) and not hasattr(given, "read"):  # not given
-            given = self.client.timeout
-        if given is None or isinstance(given, (int, float)):
-            return min(given or seconds, seconds)
-        parts = {name: getattr(given, name) for name in ("connect", "read", "write", "pool")}
-        return type(given)(**{name: min(part or seconds, seconds) for name, part in parts.items()})
+    def untouched(self) -> Any:
+        """Send it as it is; where an outer layer accounts for a model call, it owns retries and deadline too."""
+        options = self.options
+        if retried() and self.adapter is not None:
+            options = options.model_copy(update={"max_retries": 0, **self.in_time})
+        return self.original(self.cast_to, options, stream=self.stream, stream_cls=self.stream_cls)
 
 
 class Attempt:
@@ -127,14 +132,12 @@ class Attempt:
         adapter: how it is read.
         call: what the engine makes of it.
         leaf: where it is accounted for.
-        blocking: the client blocks.
     """
 
-    def __init__(self, request: Request, adapter: Adapter, call: Call, leaf: Leaf, *, blocking: bool) -> None:
+    def __init__(self, request: Request, adapter: Adapter, call: Call, leaf: Leaf) -> None:
         self._request = request
         self._adapter = adapter
         self._leaf = leaf
-        self._blocking = blocking
         self._arrived: Any = None
         asked, body = request.body, dict(call.arguments)
         self._key = (adapter.server, str(body.get("model")))
@@ -162,10 +165,7 @@ class Attempt:
             changes["max_retries"] = 0  # the engine retries
         if callable(request.options.post_parser):
             changes["post_parser"] = self._parsed
-        left = seconds_left() if self._blocking else None
-        if left is not None:
-            changes["timeout"] = request.patience(max(left, 0.001))
-        options = request.options.model_copy(update=changes)
+        options = request.options.model_copy(update={**changes, **request.in_time})
         return request.original(request.cast_to, options, stream=request.stream, stream_cls=request.stream_cls)
 
     def _parsed(self, response: Any) -> Any:

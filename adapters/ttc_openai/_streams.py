@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import wrapt
 from typing_extensions import Self
 
@@ -62,7 +63,7 @@ class Metered(_Metered):
         meter = self._self_meter
         while meter.hungry:
             try:
-                meter.see(self.__wrapped__.__next__())
+                meter.see(self._event())
             except Exception as error:  # noqa: PERF203  # its end, or what cut it
                 meter.ended()
                 if not meter.ready:
@@ -72,6 +73,21 @@ class Metered(_Metered):
                 meter.ended()
                 raise
         return meter.next()
+
+    def _event(self) -> Any:
+        """The next event of the server's; a stream ends at the deadline, however lively it is."""
+        over = self._self_meter.over
+        error = over()
+        if error is not None:
+            close_sync(self.__wrapped__)
+            raise error
+        try:
+            return self.__wrapped__.__next__()
+        except Exception as broken:
+            error = None if isinstance(broken, StopIteration) else over()
+            if error is not None:
+                raise error from broken
+            raise
 
 
 class AsyncMetered(_Metered):
@@ -91,7 +107,7 @@ class AsyncMetered(_Metered):
         meter = self._self_meter
         while meter.hungry:
             try:
-                meter.see(await self.__wrapped__.__anext__())
+                meter.see(await self._event())
             except Exception as error:  # noqa: PERF203  # its end, or what cut it
                 meter.ended()
                 if not meter.ready:
@@ -101,6 +117,24 @@ class AsyncMetered(_Metered):
                 meter.ended()
                 raise
         return meter.next()
+
+    async def _event(self) -> Any:
+        """The next event of the server's; a stream ends at the deadline, however lively it is."""
+        left = self._self_meter.seconds_left
+        if left is None:
+            return await self.__wrapped__.__anext__()
+        with anyio.move_on_after(left):  # the SDK closes what is cancelled
+            return await self.__wrapped__.__anext__()
+        error = self._self_meter.over()
+        assert error is not None
+        raise error
+
+
+def close_sync(stream: Any) -> None:
+    """Let go of a stream's connection: litellm's own streams only know how to do so in async code."""
+    closing = getattr(getattr(stream, "completion_stream", stream), "close", None)
+    if closing is not None:
+        closing()
 
 
 class _Replayed(_Proxy):

@@ -3,7 +3,9 @@
 from ._chat import Chat, effort
 from ._meter import Meter
 from ._responses import Responses
-from ._streams import AsyncMetered, AsyncReplayed, Metered, Replayed
+from ._streams import AsyncMetered, AsyncReplayed, Metered, Replayed, close_sync
 from ._usage import get
 
-__all__ = ["AsyncMetered", "AsyncReplayed", "Chat", "Meter", "Metered", "Replayed", "Responses", "effort", "get"]
+__all__ = [
+    "AsyncMetered", "AsyncReplayed", "Chat", "Meter", "Metered", "Replayed", "Responses", "close_sync", "effort", "get",
+]  # fmt: skip
