@@ -229,30 +229,34 @@ class _Handler(BaseHTTPRequestHandler):
             answer, events = _response(body, reply, usage), _events
         else:
             answer, events = _completion(body, reply, usage, n), partial(_chunks, body=body, words=reply.words)
-        if reply.fault == "reset":
-            self._reset()
-        if reply.fault == "empty body":
-            self._raw(b"", "application/json")
-            return usage
-        if reply.fault == "slow headers":
-            self._go_on(b"HTTP/1.1 200 OK\r\n", reply)
-        if reply.fault in ("slow body", "endless", "short body") and not body.get("stream"):
-            self.send_response(200)
-            self.send_header("content-type", "application/json")
-            self.send_header("content-length", str(10**9))
-            self.end_headers()
-            if reply.fault != "short body":
-                self._go_on(b" " if reply.fault == "slow body" else b" " * 65_536, reply)
-            self.wfile.write(json.dumps(answer).encode())
-            self.close_connection = True
-            return usage
-        if reply.fault == "cut json":
-            self._raw(json.dumps(answer).encode()[:40], "application/json")
+        if self._broken(json.dumps(answer).encode(), reply, streamed=bool(body.get("stream"))):
             return usage
         if body.get("stream"):
             return self._stream(events(answer), reply, usage)
         self._json(answer, 200, reply.headers)
         return usage
+
+    def _broken(self, answer: bytes, reply: Reply, *, streamed: bool) -> bool:
+        """Send what is no answer; False where an answer is meant."""
+        if reply.fault == "reset":
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            raise ConnectionResetError
+        if reply.fault == "slow headers":
+            self._go_on(b"HTTP/1.1 200 OK\r\n", reply)
+        if reply.fault in ("cut json", "empty body"):
+            self._raw(answer[:40] if reply.fault == "cut json" else b"", "application/json")
+            return True
+        if reply.fault not in ("slow body", "endless", "short body") or streamed:
+            return False
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(_ENOUGH))
+        self.end_headers()
+        if reply.fault != "short body":
+            self._go_on(b" " if reply.fault == "slow body" else b" " * 65_536, reply)
+        self.wfile.write(answer)
+        self.close_connection = True
+        return True
 
     def _go_on(self, piece: bytes, reply: Reply) -> None:
         """Send this again and again, until the client has had enough; slowly, one byte at a time."""
@@ -266,11 +270,6 @@ class _Handler(BaseHTTPRequestHandler):
                 break
         self.close_connection = True
         raise BrokenPipeError
-
-    def _reset(self) -> None:
-        """Break the connection off."""
-        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        raise ConnectionResetError
 
     def _stream(self, events: list[dict[str, Any]], reply: Reply, usage: dict[str, int]) -> dict[str, int]:
         self.send_response(200)

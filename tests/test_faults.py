@@ -47,6 +47,9 @@ def caused(error, cause):
         (api_error("APITimeoutError"), "timeout", True, True),
         (caused(api_error("APIConnectionError"), ConnectionRefusedError()), "connection", False, True),
         (caused(api_error("APIConnectionError"), OSError("reset by peer")), "connection", True, True),
+        # As litellm tells it: with a status that no server has sent.
+        (caused(api_error("ServiceUnavailable", 500), api_error("RemoteProtocolError")), "connection", True, True),
+        (caused(api_error("BadGatewayError", 500), api_error("HTTPStatusError", 500)), "server error", True, True),
         (ConnectionRefusedError(), "connection", False, True),
         (caused(api_error("APIError"), json.JSONDecodeError("no JSON", "<html>", 0)), "malformed", True, True),
         (json.JSONDecodeError("no JSON", "<html>", 0), "malformed", True, True),

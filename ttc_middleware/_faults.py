@@ -35,6 +35,7 @@ class Failure:
 _UNCONNECTED = frozenset({
     "APIConnectionError", "ConnectError", "ConnectionError", "TransportError", "ClientConnectionError",
 })  # fmt: skip
+_BROKEN = frozenset({"APIConnectionError", "RemoteProtocolError", "ReadError", "WriteError", "ConnectionResetError"})
 _REFUSED = frozenset({
     "ConnectionRefusedError", "ConnectError", "ClientConnectorError", "PoolTimeout", "ConnectTimeout",
 })  # fmt: skip
@@ -63,7 +64,7 @@ def _classified(error: Exception) -> Failure:
     unanswered = status is None or status >= 500  # noqa: PLR2004  # HTTP
     if names & _MALFORMED or ("APIError" in names and unanswered and _below(error, _MALFORMED)):
         return Failure("malformed", billed=True, retry=True, text=text)
-    if unanswered and (names & _UNCONNECTED or ("APIError" in names and _never_sent(error))):
+    if unanswered and (names & _UNCONNECTED or ("APIError" in names and _below(error, _BROKEN | _REFUSED))):
         return Failure("connection", billed=not _never_sent(error), retry=True, text=text)
     if status is not None:
         return _by_status(error, status, text)

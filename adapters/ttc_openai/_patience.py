@@ -46,6 +46,8 @@ def patience(given: Any, default: Any, deadline: float) -> Any:
 
     if not isinstance(given, (int, float, type(None))) and not hasattr(given, "read"):  # not given
         given = default
+    if isinstance(getattr(given, "read", None), Remaining):  # cut short already: a wrapped client, instrumented
+        return given
     names = ("connect", "read", "write", "pool")
     parts = {name: getattr(given, name, given) for name in names}
     left = max(0.001, deadline - time.monotonic())
