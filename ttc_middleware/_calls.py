@@ -115,9 +115,7 @@ def _conversation(  # noqa: C901  # every way that an attempt can end, in one pl
             attempt += 1
             wait = _again(attempt, failure, leaf, allowance, error)
             if wait is None:
-                late = leaf.over() if tab is None and failure.fault == "timeout" else None
-                if late is not None:
-                    raise late from error
+                _in_time(leaf, failure, error)
                 raise
         else:
             if leaf.deferred:
@@ -186,8 +184,11 @@ def _reserved(
     if isinstance(hold, Ticket):
         try:
             yield Wait(bell)
-        except BaseException:
+        except BaseException as error:
             hold.withdraw()
+            late = leaf.over() if isinstance(error, TimeoutError) else None
+            if late is not None:
+                raise late from None
             raise
         assert hold.outcome is not None
         if isinstance(hold.outcome, BudgetExceeded):
@@ -239,6 +240,13 @@ def _again(
         _note(error, f"not tried again: that would be in {wait:.1f} s, and {until}")
         return None
     return wait if allowance.take(first=attempt == 1) else None
+
+
+def _in_time(leaf: Leaf, failure: Failure, error: BaseException) -> None:
+    """Raise if a call outside of searches, which watch the clock themselves, has run into its deadline."""
+    late = leaf.over() if leaf.tab is None and failure.fault == "timeout" else None
+    if late is not None:
+        raise late from error
 
 
 def _note(error: BaseException | None, text: str) -> None:
@@ -295,7 +303,8 @@ async def model_call(adapter: Adapter, call: Call, send: Callable[[Call, Leaf], 
                 if isinstance(step, Send):
                     reply = await _sent(send, step)
                 elif isinstance(step, Wait):
-                    await step.bell.wait()
+                    with anyio.fail_after(seconds_left()):
+                        await step.bell.wait()
                 else:
                     await anyio.sleep(step.seconds)
             except BaseException as error:  # noqa: BLE001  # the conversation decides
@@ -316,7 +325,7 @@ async def _sent(send: Callable[[Call, Leaf], Awaitable[R]], step: Send) -> R:
             if leaf.deadline is None or leaf.tab is not None:  # a draw's search watches the clock
                 return await send(step.call, leaf)
             # Of all that a client's own time-outs measure, nothing is the time that a whole answer takes.
-            with anyio.fail_after(leaf.deadline - time.monotonic()):
+            with anyio.fail_after(seconds_left()):
                 return await send(step.call, leaf)
     finally:
         OWNED.reset(token)

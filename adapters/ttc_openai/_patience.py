@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Any
+from typing import Any, cast
 
 
 class Remaining:
@@ -42,7 +42,7 @@ def patience(given: Any, default: Any, deadline: float) -> Any:
         default: of the client, an `httpx.Timeout` or seconds.
         deadline: on `time.monotonic()`'s clock.
     """
-    from openai import Timeout  # noqa: PLC0415  # an extra; whoever is here has imported it
+    import openai  # noqa: PLC0415  # an extra; whoever is here has imported it
 
     if not isinstance(given, (int, float, type(None))) and not hasattr(given, "read"):  # not given
         given = default
@@ -51,6 +51,6 @@ def patience(given: Any, default: Any, deadline: float) -> Any:
     names = ("connect", "read", "write", "pool")
     parts = {name: getattr(given, name, given) for name in names}
     left = max(0.001, deadline - time.monotonic())
-    kind = type(given) if hasattr(given, "read") else Timeout
+    kind = cast("Any", type(given) if hasattr(given, "read") else openai.Timeout)
     shorter: dict[str, Any] = {name: left if part is None else min(part, left) for name, part in parts.items()}
     return kind(**{**shorter, "read": Remaining(deadline, parts["read"])})

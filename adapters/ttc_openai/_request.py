@@ -51,9 +51,11 @@ def _adapters(host: str, *, azure: bool) -> dict[str, Adapter]:
 
 @lru_cache(maxsize=1)
 def _sync_client() -> type[Any]:
-    from openai import _base_client  # noqa: PLC0415  # an extra; whoever is here has imported it
+    import openai  # noqa: PLC0415  # an extra; whoever is here has imported it
 
-    return _base_client.SyncAPIClient
+    package: Any = openai
+    kind: type[Any] = package._base_client.SyncAPIClient  # noqa: SLF001  # the base of all that block
+    return kind
 
 
 @dataclass(frozen=True)

@@ -158,7 +158,7 @@ async def test_switched_off_it_is_the_function_itself(provider, monkeypatch):
     assert text_of(await acompletion(**asked(provider))) == "answer 0"
 
 
-@pytest.mark.parametrize("wrong", [litellm.aembedding, print, 3, None], ids=repr)
+@pytest.mark.parametrize("wrong", [litellm.aembedding, print, 3, None], ids=["embedding", "print", "3", "None"])
 def test_what_cannot_be_wrapped_is_said(wrong):
     with pytest.raises(
         TypeError, match=r"takes litellm\.acompletion, completion, aresponses, responses or a litellm\.R"

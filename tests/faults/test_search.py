@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import anyio
 import anyio.lowlevel
+import anyio.to_thread
 import pytest
 from fake_model import Model, Refused, fresh, place, steps  # noqa: F401  # a fixture
 from opentelemetry.sdk.trace import TracerProvider
@@ -12,6 +13,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 import ttc_middleware as ttc
 from ttc_middleware import _spans
+from ttc_middleware._budget import Ask
 from ttc_middleware._context import SCOPE
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("fresh")]
@@ -145,3 +147,33 @@ async def test_a_caller_may_leave_at_every_turn_and_leaves_nothing_behind(export
     assert worst <= 20  # turns of the loop until everything was let go: far below a millisecond each
     cancelled = [span for span in exported.get_finished_spans() if span.attributes.get("error.type") == "cancelled"]
     assert cancelled
+
+
+# Outside of searches.
+
+
+@pytest.mark.parametrize("blocking", [False, True])
+async def test_who_waits_for_room_in_a_budget_leaves_the_queue_at_the_deadline(blocking):
+    model = Model()
+    with ttc.policy(budget=ttc.Budget(tokens=400)):
+        ledger = SCOPE.get().ledger
+        hold = ledger.reserve(Ask({"tokens": 399}), lambda: None)
+        with pytest.raises(ttc.BudgetExceeded, match="seconds"), ttc.policy(budget=ttc.Budget(seconds=0.1)):
+            if blocking:
+                await anyio.to_thread.run_sync(lambda: model.sync(PROMPT, max_tokens=300))
+            else:
+                await model(PROMPT, max_tokens=300)
+        assert ledger.waiting_for_money == []
+        hold.settle({})
+    assert not model.bodies
+
+
+async def test_a_plain_call_ends_at_the_deadline_of_its_block():
+    async def script(body, number):
+        await anyio.sleep_forever()
+
+    model = Model(script)
+    late = pytest.raises(ttc.BudgetExceeded, match="seconds")
+    with ttc.tracking() as bill, late, ttc.policy(budget=ttc.Budget(seconds=0.1)):
+        await model(PROMPT)
+    assert (len(model.bodies), model.in_flight, bill.bill.gaps) == (1, 0, {"timeout": 1})
