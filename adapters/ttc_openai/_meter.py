@@ -47,6 +47,7 @@ class Meter:
         self._finish: str | None = None
         self._last_word = False
         self._usage: Any = None
+        self._whole_usage = False
         self._tier: Any = None
         self._first: Any = None
         self._response: Any = None
@@ -95,7 +96,7 @@ class Meter:
             self._leaf.shown += _bytes(get(event, "delta"))
         usage = get(event, "usage")
         if usage is not None:
-            self._usage = usage
+            self._usage, self._whole_usage = usage, not get(event, "choices")
         self._tier = get(event, "service_tier") or self._tier
         choices = get(event, "choices")
         self._last_word = any(get(choice, "finish_reason") for choice in choices or ())
@@ -137,9 +138,10 @@ class Meter:
             return self._adapter.read(self._response)
         if not self._events:  # a page or an empty body in place of a stream
             return Reading(status="failed", fault="malformed")
-        if self._finish is None:  # some send with every chunk what was used so far
-            sofar = read_usage({"usage": self._usage}).usage
-            return Reading(text="".join(self._texts), status="truncated", fault="cut", usage=sofar, partial=True)
+        if self._finish is None:
+            # In a chunk of its own the usage is that of the whole; some send with every chunk what was used so far.
+            usage, partial = read_usage({"usage": self._usage}).usage, not self._whole_usage
+            return Reading(text="".join(self._texts), status="truncated", fault="cut", usage=usage, partial=partial)
         message = {
             "content": "".join(self._texts) or None,
             "refusal": self._refusal or None,

@@ -13,7 +13,7 @@ from provider import Provider, Reply, fresh
 from ways import WAYS, Kept, Way
 
 import ttc_middleware as ttc
-from ttc_middleware import _calls
+from ttc_middleware import _calls, _cuts
 from ttc_middleware._context import SCOPE
 
 pytestmark = [pytest.mark.asyncio, *its_warnings]
@@ -31,6 +31,7 @@ def forget(monkeypatch):
     fresh()
     ttc.instrument()
     monkeypatch.setattr(_calls, "pause", lambda attempt, failure: failure.after or 0.0)
+    monkeypatch.setattr(_cuts, "_OWN", frozenset())  # as a provider of whose bills nobody knows
 
 
 @pytest.fixture
