@@ -78,6 +78,11 @@ SHOP = """
 """
 
 
+@pytest.fixture(autouse=True)
+def wide(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
+
+
 def audit(*arguments, status=0, cwd=None, **environment):
     """Run it; gives stdout and stderr."""
     done = subprocess.run(
@@ -203,7 +208,6 @@ def test_a_signal_is_the_programs_to_answer_and_the_report_comes_after_it(tmp_pa
         stderr=subprocess.PIPE,
         text=True,
         cwd=tmp_path,
-        env={**os.environ, "COLUMNS": "300"},
         start_new_session=True,
     )
     assert process.stdout.readline() == "ready\n"
