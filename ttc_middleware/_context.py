@@ -199,6 +199,8 @@ class Settings:
     ledger: Ledger | None = None
     instrument: bool = True
     prices: Mapping[str, Price] = field(default_factory=dict[str, "Price"])
+    spans: str = os.environ.get("TTC_OTEL_SPANS", "").strip().lower() or "own"
+    """Whose spans tell the usage of model calls: "own" or "adopt"."""
     recorder: Any = None
     """The run record; None: there is none."""
 

@@ -8,16 +8,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from decimal import ROUND_DOWN, Decimal
 
-from opentelemetry.trace import Span
-
-from . import _spans, _telemetry, _watch
+from . import _watch
 from ._budget import NANO, Ask, Hold, Ledger, Ticket
+from ._call_span import CallSpan
 from ._caps import known_limit
 from ._context import SETTINGS, Entry, Scope, Tab
 from ._cuts import made_at_most
 from ._errors import BudgetExceeded, BudgetUnenforceable, PriceUnknown
 from ._faults import ATTEMPTS, Failure
 from ._prices import Cost, find
+from ._spans import NO_SPAN, Current, counted
 from ._types import Adapter, Bill, Call, Capability, Reading, Request, Usage
 
 FLOOR = 256
@@ -71,7 +71,7 @@ class Leaf:
         self._prompt: dict[str, int] = {}
         self._rates: dict[str, int] = {}
         self._prices = find(request.provider, request.model, SETTINGS.prices)
-        self._span: Span = _telemetry.NO_SPAN
+        self._span: CallSpan | None = None
         self._started = 0.0
         self._done = False
         self._told: Callable[[_watch.Seen], None] | None = None
@@ -100,9 +100,9 @@ class Leaf:
         """The account that this call is charged to."""
         return self._scope.ledger
 
-    def current(self) -> _telemetry.Current:
-        """Make this call's span the current one, other LLM instrumentations silenced."""
-        return _telemetry.Current(self._span, silence=True)
+    def current(self) -> Current:
+        """Make this call's span the current one."""
+        return Current(NO_SPAN) if self._span is None else self._span.current()
 
     def defer(self) -> None:
         """The response is a stream: `finish()` or `cut()` comes later."""
@@ -196,10 +196,11 @@ class Leaf:
         self._hold = hold
         if self.tab is not None:
             self.tab.pending.add(self)
-        _spans.counted()
+        counted()
         role = "sample" if self.tab is None else self.tab.role
         index = None if self.tab is None or role == "routing" else self.tab.index
-        self._span = _telemetry.call_span(self.request, attempt, role, index, self._scope.tags)
+        adopt = SETTINGS.spans == "adopt"
+        self._span = CallSpan(self.request, attempt, role, index, self._scope.tags, adopt=adopt)
         self._started = time.perf_counter()
 
     def _share(self, ledger: Ledger, fixed: dict[str, int], rates: dict[str, int]) -> int:
@@ -263,7 +264,8 @@ class Leaf:
             self.tab.pending.discard(self)
         track(entry, self.tab, self._scope)
         self._tell(reading, seconds, entry)
-        _telemetry.end_call(self._span, self.request, entry, reading=reading, usage=usage, cost=cost, seconds=seconds)
+        if self._span is not None:
+            self._span.end(self.request, entry, reading=reading, usage=usage, cost=cost, seconds=seconds)
 
     def _left(self) -> dict[str, int] | None:
         """What a call is charged whose cost nobody told; None: its whole hold."""

@@ -121,7 +121,7 @@ def check_thinking(thinking: object) -> None:
 _EFFORTS = get_args(Effort)
 
 
-def configure(
+def configure(  # noqa: C901  # one line a setting
     *,
     policies: Mapping[str, Policy] | None = None,
     default: Policy | None = None,
@@ -130,6 +130,7 @@ def configure(
     prices: Mapping[str, Price] | None = None,
     record: str | os.PathLike[str] | None = None,
     record_content: bool = False,
+    spans: Literal["own", "adopt"] | None = None,
 ) -> None:
     """Set the defaults of the process, usually once, at its start. What is not given stays as it is.
 
@@ -141,16 +142,20 @@ def configure(
         prices: the user's price table, by "provider/model" or "model".
         record: a folder for the run record, a line of JSON for each search: `ttc report` reads it.
         record_content: also prompts, outputs and feedback.
+        spans: whose spans tell the usage of model calls where another instrumentation traces them too: "own" keeps
+            that one silent below ours (the default), "adopt" leaves it to it. `TTC_OTEL_SPANS` says the same.
 
     Raises:
         TypeError: a policy is not one made by `policy()`, or a price no `Price`.
-        ValueError: `concurrency` is below 1.
+        ValueError: `concurrency` is below 1, or `spans` is not one of its values.
         OSError: `record` cannot be made or written to.
     """
     for model, price in dict(prices or {}).items():
         if not isinstance(price, Price):
             raise TypeError(f"configure(prices=): {model} must be a ttc.Price(input=…, output=…), got {price!r}")
     _check_policies(policies, default)
+    if spans not in (None, "own", "adopt"):
+        raise ValueError(f'configure(spans=) must be "own" or "adopt", got {spans!r}')
     if policies is not None:
         SETTINGS.policies = MappingProxyType(dict(policies))
     if default is not None:
@@ -159,6 +164,8 @@ def configure(
         SETTINGS.ledger = Ledger(Budget(concurrency=concurrency).limits)
     if instrument is not None:
         SETTINGS.instrument = instrument
+    if spans is not None:
+        SETTINGS.spans = spans
     if record is not None:
         SETTINGS.recorder = Recorder(record, content=record_content)
     if prices is not None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from opentelemetry import context, trace
@@ -13,8 +15,15 @@ from opentelemetry.trace import Span, SpanKind
 
 NAME = "ttc_middleware"
 NO_SPAN = trace.INVALID_SPAN
+_DIALECTS = frozenset(
+    part.strip() for part in os.environ.get("TTC_OTEL_DIALECTS", "genai,openinference,mlflow").lower().split(",")
+)
+OPENINFERENCE = "openinference" in _DIALECTS
+MLFLOW = "mlflow" in _DIALECTS
 _INFERENCES = ("chat", "generate_content", "text_completion")
 _ALL_OR_NOTHING = frozenset({"openinference.instrumentation", "opentelemetry.instrumentation.openai"})
+_USAGE = ("gen_ai.usage.", "llm.token_count.", "llm.cost.", "llm.usage.")
+_NOTHING: Mapping[str, object] = MappingProxyType({})
 _log = logging.getLogger(NAME)
 _tracer = trace.get_tracer(NAME)
 
@@ -64,17 +73,45 @@ def counted() -> None:
             tell(around)
 
 
+def keep_usage_off(span: Span) -> None:
+    """Let somebody else's span go on without usage: its call became a search, whose model calls tell it.
+
+    What its instrumentation reads in the end is the winner's response, which is on the winner's own span already.
+    """
+    set_attribute, set_attributes = span.set_attribute, span.set_attributes
+
+    def one(key: str, value: Any) -> None:
+        if not key.startswith(_USAGE):
+            set_attribute(key, value)
+
+    def several(attributes: Mapping[str, Any]) -> None:
+        set_attributes({key: value for key, value in attributes.items() if not key.startswith(_USAGE)})
+
+    # There is no way to take an attribute back.
+    span.set_attribute = one  # type: ignore[method-assign]
+    span.set_attributes = several  # type: ignore[method-assign]
+
+
+def has_usage(span: Span) -> bool:
+    """Whether a span says what its call used."""
+    said: Mapping[str, Any] = getattr(span, "attributes", None) or {}
+    return any(key.startswith(_USAGE) for key in said)
+
+
 class Current:
-    """Make a span the parent of what starts inside; with `silence`, keep other LLM instrumentations quiet there.
+    """Make a span the parent of what starts inside.
+
+    With `silence`, other LLM instrumentations are quiet there; `noting` is added to the context.
 
     A class because a generator-based context manager costs several times as much, on every draw.
     """
 
-    __slots__ = ("_silence", "_span", "_token")
+    __slots__ = ("_noting", "_silence", "_span", "_token")
 
-    def __init__(self, span: Span, *, silence: bool = False) -> None:
+    def __init__(self, span: Span, *, silence: bool = False, noting: Mapping[str, object] = _NOTHING) -> None:
         self._span = span
         self._silence = silence
+        self._noting = noting
         self._token: Any = None
 
     def __enter__(self) -> None:
@@ -83,6 +120,8 @@ class Current:
             below = trace.set_span_in_context(self._span)
             if self._silence and self._span.is_recording():
                 below = context.Context({**below, **_silence()})
+            if self._noting:
+                below = context.Context({**below, **self._noting})
             self._token = context.attach(below)
 
     def __exit__(self, *_: object) -> None:
@@ -103,6 +142,12 @@ def _silence() -> dict[str, Any]:
     if outer is not None:
         keys["opentelemetry.genai.client.inference.context"] = outer()  # it tells what it would have told in here
     return keys
+
+
+def tagged(tags: Mapping[str, str]) -> dict[str, str]:
+    """Tags as attributes."""
+    known = {"session": "session.id", "user": "user.id"}
+    return {known.get(key, f"ttc.tag.{key}"): value for key, value in tags.items()}
 
 
 def now() -> int:

@@ -463,6 +463,11 @@ class Request:
     """The host that is asked."""
     remembered: bool = False
     """The server adds the answer to a conversation that it keeps: every further sample would leave a turn in there."""
+    port: int | None = None
+    messages: Sequence[Any] = field(default=(), repr=False, compare=False)
+    """The conversation as the caller gave it; it leaves the process only where content capture is asked for."""
+    instructions: str | None = field(default=None, repr=False, compare=False)
+    """The system prompt, where it is no message."""
 
 
 @dataclass(frozen=True, kw_only=True)

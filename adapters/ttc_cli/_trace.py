@@ -52,7 +52,7 @@ _SHOWN = {
     "gen_ai.usage.input_tokens": "in ",
     "gen_ai.usage.output_tokens": "out ",
     "ttc.usage.total_tokens": "tokens ",
-    "ttc.usage.multiplier": "x ",
+    "ttc.multiplier": "x ",
 }
 
 

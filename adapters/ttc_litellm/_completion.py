@@ -67,6 +67,7 @@ class Completion:
             provider=where.name,
             model=where.model,
             server=where.server,
+            port=where.port,
             max_tokens=min(limits, default=None),
         )
 

@@ -44,6 +44,7 @@ class Target(NamedTuple):
     """As litellm calls it; "" where it knows none."""
     server: str | None
     """The host, where it is known beforehand."""
+    port: int | None = None
 
     @property
     def name(self) -> str:
@@ -71,7 +72,15 @@ def _target(model: str, provider: str | None, base: str | None) -> Target:
         found = litellm().get_llm_provider(model=model, custom_llm_provider=provider, api_base=base)
     except Exception:  # noqa: BLE001  # litellm will say so itself when the call is made
         return Target(model, provider or "", None)
-    return Target(found[0], found[1], urlsplit(str(found[3])).hostname if found[3] else None)
+    return Target(found[0], found[1], *(_place(str(found[3])) if found[3] else (None, None)))
+
+
+def _place(url: str) -> tuple[str | None, int | None]:
+    parts = urlsplit(url)
+    try:
+        return parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    except ValueError:  # no such port
+        return parts.hostname, None
 
 
 def without_estimate(usage: Usage, thought: str) -> Usage:

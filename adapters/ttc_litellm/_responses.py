@@ -41,7 +41,8 @@ class Responses:
     def describe(self, call: Call, /) -> Request:
         """What the call asks for."""
         where = target(call.arguments)
-        return replace(_RESPONSES.describe(call), provider=where.name, model=where.model, server=where.server)
+        known = {"provider": where.name, "model": where.model, "server": where.server, "port": where.port}
+        return replace(_RESPONSES.describe(call), **known)
 
     def bound(self, call: Call, /) -> int:
         """Bytes of the prompt; what the server remembers of earlier turns it alone knows."""

@@ -29,12 +29,14 @@ class Chat:
         server: the host that is asked.
         slots: requests that the server works on at once; None: any number.
         choices: several draws may share a request (`n`).
+        port: where the server listens.
     """
 
     provider: str = "openai"
     server: str | None = None
     slots: int | None = None
     choices: bool = True
+    port: int | None = None
 
     @property
     def can(self) -> frozenset[Capability]:
@@ -91,6 +93,8 @@ class Chat:
             stream=bool(body.get("stream")),
             tool_results=any(get(message, "role") in ("tool", "function") for message in body.get("messages") or ()),
             server=self.server,
+            port=self.port,
+            messages=body.get("messages") or (),
         )
 
     def bound(self, call: Call, /) -> int:

@@ -42,11 +42,11 @@ _refused: set[tuple[str | None, str, str | None]] = set()
 
 
 @lru_cache(maxsize=256)
-def _adapters(host: str, *, azure: bool) -> dict[str, Adapter]:
+def _adapters(host: str, port: int | None, *, azure: bool) -> dict[str, Adapter]:
     """By the end of the path: how requests to this host are read."""
     named = next((name for ending, name in _PROVIDERS.items() if host.endswith(ending)), "openai")
     provider = "azure.ai.openai" if azure else "local" if host in _LOCAL else named
-    return {"/chat/completions": Chat(provider, host), "/responses": Responses(provider, host)}
+    return {"/chat/completions": Chat(provider, host, port=port), "/responses": Responses(provider, host, port=port)}
 
 
 @lru_cache(maxsize=1)
@@ -75,7 +75,9 @@ class Request:
         if not isinstance(self.options.json_data, dict) or str(self.options.method).lower() != "post":
             return None
         azure = hasattr(self.client, "_azure_deployment")
-        known = _adapters(str(self.client.base_url.host), azure=azure)
+        url = self.client.base_url
+        port = url.port or {"http": 80, "https": 443}.get(url.scheme)
+        known = _adapters(str(url.host), port, azure=azure)
         adapter = known.get("/" + str(self.options.url).split("?")[0].strip("/"))
         return replace(adapter, choices=False) if isinstance(adapter, Chat) and not self._divisible else adapter
 

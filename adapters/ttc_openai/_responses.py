@@ -20,11 +20,13 @@ class Responses:
         provider: as in `gen_ai.provider.name`.
         server: the host that is asked.
         slots: requests that the server works on at once; None: any number.
+        port: where the server listens.
     """
 
     provider: str = "openai"
     server: str | None = None
     slots: int | None = None
+    port: int | None = None
 
     can = frozenset(Capability) - {Capability.EXTEND, Capability.CHOICES, Capability.SEED, Capability.STOP}
 
@@ -66,6 +68,9 @@ class Responses:
             tool_results=any(get(item, "type") == "function_call_output" for item in items),
             server=self.server,
             remembered=body.get("conversation") is not None,
+            port=self.port,
+            messages=({"role": "user", "content": said},) if isinstance(said, str) else items,
+            instructions=body.get("instructions"),
         )
 
     def bound(self, call: Call, /) -> int:
