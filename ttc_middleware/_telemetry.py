@@ -200,7 +200,9 @@ def verdict_event(span: Span, name: str, verdict: Verdict) -> None:
         attributes["gen_ai.evaluation.score.value"] = float(verdict.score)
         attributes["gen_ai.evaluation.score.label"] = "accepted" if verdict.accepted else "rejected"
     span.set_attributes(attributes)
-    words = {"gen_ai.evaluation.explanation": verdict.feedback} if verdict.feedback else {}
+    # A verifier that failed has an exception's text there.
+    told = verdict.feedback and not verdict.failed
+    words = {"gen_ai.evaluation.explanation": verdict.feedback} if told else {}
     span.add_event(_RESULT, {**attributes, **(words if SPANS else {})})
     sample = getattr(span, "parent", None)
     judged = trace.set_span_in_context(span if sample is None else NonRecordingSpan(sample))

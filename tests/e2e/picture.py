@@ -1,4 +1,4 @@
-"""A picture of a page: `python picture.py URL FILE.png TEXT…`, with Debian's Chromium, once every text can be seen."""
+"""A picture of a page's dialog: `picture.py URL FILE.png TEXT…`, with Debian's Chromium, once every text is there."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def main(url: str, file: str, *texts: str) -> None:
         for text in texts:
             page.get_by_text(text).first.wait_for(timeout=60_000)
         page.wait_for_timeout(2_000)  # what slides in has come to rest
-        page.screenshot(path=file)
+        page.get_by_role("dialog").filter(has_text=texts[0]).first.screenshot(path=file)
         browser.close()
 
 

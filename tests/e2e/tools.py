@@ -42,7 +42,12 @@ def running(command: Sequence[str], environment: Mapping[str, str], ready: str, 
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("VIRTUAL_ENV", "UV_", "OTEL_"))}
     with log.open("wb") as out:
         server = subprocess.Popen(
-            command, env={**kept, **environment}, stdout=out, stderr=out, stdin=subprocess.DEVNULL, start_new_session=True
+            command,
+            env={**kept, **environment},
+            stdout=out,
+            stderr=out,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
         )
         try:
             _wait(server, ready, log)
@@ -116,9 +121,12 @@ class Phoenix:
 
     def seen(self, trace_id: str, spans: int) -> Seen:
         """What it knows of a trace once all of its spans are there."""
-        query = """{projects(first:100){edges{node{name trace(traceId:"%s"){numSpans
+        query = (
+            """{projects(first:100){edges{node{name trace(traceId:"%s"){numSpans
             costSummary{total{cost tokens} prompt{tokens} completion{tokens}}
-            spans(first:1000){edges{node{tokenCountPrompt tokenCountCompletion attributes}}}}}}}}""" % trace_id
+            spans(first:1000){edges{node{tokenCountPrompt tokenCountCompletion attributes}}}}}}}}"""
+            % trace_id
+        )
         ends = time.monotonic() + 60
         while True:
             edges = self._ask(query, {})["projects"]["edges"]

@@ -11,8 +11,9 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from collector import Collector, attributes
@@ -29,7 +30,17 @@ import ttc_local
 
 ROOT = Path(__file__).resolve().parents[2]
 PLAYWRIGHT = "playwright==1.65.2"
-CENT = 1e-9  # dollars: the bill is decimal, and the tools reckon in binary
+NEAR = 1e-9  # dollars: the bill is decimal, and the tools reckon in binary
+ROW = "{:<15} {:<8} {:>6} {:>8} {:>8} {:>10} {:>13}  {}"
+
+
+@dataclass(frozen=True)
+class Search:
+    """What one has cost, and where it is in the tools."""
+
+    truth: Truth
+    trace_id: str
+    spans: int
 
 
 def main() -> int:
@@ -43,12 +54,12 @@ def main() -> int:
 
 def quick() -> int:
     with Collector() as collector, ttc_local.serve(parallel=8) as server:
-        truths, spans = traced([(f"{collector.url}/v1/traces", {})], server)
-        return compared(truths, spans, [("OTLP", lambda truth: _collected(collector, truth))])
+        searches = traced([(f"{collector.url}/v1/traces", {})], server)
+        return compared(searches, [("OTLP", lambda search: _collected(collector, search))])
 
 
-def _collected(collector: Collector, truth: Truth) -> Seen:
-    spans = [span for span in collector.spans if span.trace_id.hex() == truth.trace_id]
+def _collected(collector: Collector, search: Search) -> Seen:
+    spans = [span for span in collector.spans if span.trace_id.hex() == search.trace_id]
     said = [attributes(span) for span in spans]
 
     def total(name: str) -> int:
@@ -72,19 +83,19 @@ def full(pictures: Path) -> int:
         for model in models(server):
             phoenix.learn(model, float(PRICE.input), float(PRICE.output))
         tools = (phoenix, mlflow)
-        truths, spans = traced([(tool.endpoint, tool.headers) for tool in tools], server)
-        asked = [(tool.name, lambda truth, tool=tool: tool.seen(truth.trace_id, spans[truth.trace_id])) for tool in tools]
-        failed = compared(truths, spans, asked)
+        searches = traced([(tool.endpoint, tool.headers) for tool in tools], server)
+        asked = [(tool.name, lambda search, tool=tool: tool.seen(search.trace_id, search.spans)) for tool in tools]
+        failed = compared(searches, asked)
         pictures.mkdir(parents=True, exist_ok=True)
         for tool in tools:
             file = pictures / f"{tool.name.lower()}.png"
-            picture(tool.page(truths[0].trace_id), file)
+            picture(tool.page(searches[0].trace_id), file)
             print(f"{file}: {file.stat().st_size:,} bytes")
         return failed
 
 
-def traced(endpoints: Sequence[tuple[str, dict[str, str]]], server: ttc_local.Server) -> tuple[list[Truth], dict[str, int]]:
-    """Run the searches, exported everywhere; returns their bills, and how many spans each trace has."""
+def traced(endpoints: Sequence[tuple[str, dict[str, str]]], server: ttc_local.Server) -> list[Search]:
+    """Run the searches, exported everywhere."""
     resource = Resource.create({"service.name": "e2e-trace", "openinference.project.name": Phoenix.project})
     provider, kept = TracerProvider(resource=resource), InMemorySpanExporter()
     provider.add_span_processor(SimpleSpanProcessor(kept))
@@ -93,33 +104,41 @@ def traced(endpoints: Sequence[tuple[str, dict[str, str]]], server: ttc_local.Se
     trace.set_tracer_provider(provider)
     truths = run(server)
     assert provider.force_flush(60_000), "the spans do not get out"
-    ids = [format(span.context.trace_id, "032x") for span in kept.get_finished_spans() if span.context]
-    return truths, {truth.trace_id: ids.count(truth.trace_id) for truth in truths}
+    spans = kept.get_finished_spans()
+    ids = [format(span.get_span_context().trace_id, "032x") for span in spans]
+    roots = {(span.attributes or {}).get("gen_ai.workflow.name"): id_ for span, id_ in zip(spans, ids, strict=True)}
+    return [Search(truth, roots[truth.name], ids.count(roots[truth.name])) for truth in truths]
 
 
-def compared(truths: Sequence[Truth], spans: dict[str, int], tools: Sequence[tuple[str, object]]) -> int:
+def compared(searches: Sequence[Search], tools: Sequence[tuple[str, Callable[[Search], Seen]]]) -> int:
     """Print the bills beside what the tools have added up; 1 where they differ."""
-    row = "{:<10} {:<8} {:>6} {:>8} {:>8} {:>10} {:>13}  {}"
-    print(row.format("search", "by", "spans", "input", "output", "reasoning", "dollars", ""))
-    failed = 0
-    for truth in truths:
-        own = (spans[truth.trace_id], truth.input, truth.output, truth.reasoning)
-        print(row.format(truth.name, "bill", *("-" if figure is None else figure for figure in own), f"{truth.usd:.9f}", ""))
+    failed = False
+    print(ROW.format("search", "by", "spans", "input", "output", "reasoning", "dollars", ""))
+    for search in searches:
+        truth = search.truth
+        bill = Seen(search.spans, truth.input, truth.output, truth.reasoning, float(truth.usd))
+        print(_line(truth.name, "bill", bill, ""))
         for name, ask in tools:
-            seen: Seen = ask(truth)  # type: ignore[operator]
-            same = (seen.spans, seen.input, seen.output, seen.reasoning) == own
-            same = same and seen.usd is not None and abs(seen.usd - float(truth.usd)) <= CENT
-            figures = (seen.spans, seen.input, seen.output, seen.reasoning)
-            cost = "-" if seen.usd is None else f"{seen.usd:.9f}"
-            said = "equal" if same else "DIFFERS"
-            print(row.format("", name, *("-" if figure is None else figure for figure in figures), cost, said))
+            seen = ask(search)
+            near = seen.usd is not None and abs(seen.usd - float(truth.usd)) <= NEAR
+            same = near and replace(seen, usd=bill.usd) == bill
+            print(_line("", name, seen, "equal" if same else "DIFFERS"))
             failed |= not same
     return int(failed)
 
 
+def _line(search: str, by: str, seen: Seen, said: str) -> str:
+    counts = (seen.spans, seen.input, seen.output, seen.reasoning)
+    shown = ["-" if count is None else count for count in counts]
+    return ROW.format(search, by, *shown, "-" if seen.usd is None else f"{seen.usd:.9f}", said)
+
+
 def picture(url: str, file: Path) -> None:
     command = ["uv", "run", "--isolated", "--no-project", "--with", PLAYWRIGHT, "python"]
-    subprocess.run([*command, str(Path(__file__).with_name("picture.py")), url, str(file), "ttc.sample"], check=True)
+    subprocess.run(
+        [*command, str(Path(__file__).with_name("picture.py")), url, str(file), "ttc.sample", "ttc.cost.total"],
+        check=True,
+    )
 
 
 if __name__ == "__main__":
