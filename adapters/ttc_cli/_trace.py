@@ -88,7 +88,10 @@ def traced(otlp: str | None, *, keep: bool) -> Generator[Traces, None, None]:
         traces.exporter = InMemorySpanExporter()
         provider.add_span_processor(SimpleSpanProcessor(traces.exporter))
     if otlp is not None:
-        provider.add_span_processor(BatchSpanProcessor(_exporter(otlp)))
+        # One export under way and two batches, of a second each, are all that a tool which is down can hold up the end.
+        provider.add_span_processor(
+            BatchSpanProcessor(_exporter(otlp), max_queue_size=8192, max_export_batch_size=4096)
+        )
     trace.set_tracer_provider(provider)
     try:
         yield traces
@@ -104,4 +107,4 @@ def _exporter(url: str) -> Any:
     except ImportError as error:
         raise ImportError('--otlp sends with the OTLP exporter: pip install "ttc-middleware[local]"') from error
     endpoint = url if url.rstrip("/").endswith("/v1/traces") else f"{url.rstrip('/')}/v1/traces"
-    return OTLPSpanExporter(endpoint=endpoint, timeout=5)
+    return OTLPSpanExporter(endpoint=endpoint, timeout=1)
