@@ -5,7 +5,7 @@ Run by test_trace_secrets.py, with the addresses of a provider and of a collecto
 
 from __future__ import annotations
 
-import asyncio
+import asyncio  # noqa: TID251  # litellm needs it
 import os
 import sys
 from contextlib import suppress
@@ -36,7 +36,7 @@ SERVER = PROVIDER.replace("http://", "http://user:canary-password@")
 
 
 async def through_openai() -> str | None:
-    import openai
+    import openai  # noqa: PLC0415  # the one that is tested
 
     async with openai.AsyncOpenAI(
         base_url=SERVER,
@@ -51,7 +51,7 @@ async def through_openai() -> str | None:
 
 
 async def through_litellm() -> str | None:
-    import litellm
+    import litellm  # noqa: PLC0415  # as above
 
     reply = await litellm.acompletion(
         model="openai/small",

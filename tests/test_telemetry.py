@@ -16,20 +16,25 @@ import anyio
 import pytest
 from fake_model import Completion, Fake, Model, Refused, forever, fresh, place, steps  # noqa: F401  # a fixture
 from opentelemetry import context, trace
-from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExporter, SpanExportResult
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import SpanKind, StatusCode
-from traced import Traced, traced  # noqa: F401  # a fixture
+from traced import Traced
 
 import ttc_middleware as ttc
-from ttc_middleware import _metrics, _spans
 from ttc_middleware.seam import call_model
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("fresh")]
 
 PRICE = ttc.Price(input=1, output=10)  # dollars per million tokens
+
+
+@pytest.fixture
+def traced(monkeypatch):
+    tool = Traced(monkeypatch)
+    yield tool
+    assert tool.counting.open == {}, "a span was started and never ended"
 
 
 def scaled(strategy, model, **options):

@@ -1,4 +1,4 @@
-"""Whose span tells a model call, where another instrumentation traces the same SDK; the real ones: tests/instrumentations."""
+"""Whose span tells a model call, where somebody else traces the same SDK; tests/instrumentations has the real ones."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from fake_model import Completion, Fake, Model, fresh  # noqa: F401  # a fixture
 from opentelemetry import _logs, trace
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
-from traced import traced  # noqa: F401  # a fixture
+from traced import Traced
 
 import ttc_middleware as ttc
 from ttc_middleware.seam import call_model
@@ -18,7 +18,14 @@ USAGE = {"gen_ai.usage.input_tokens": 7, "gen_ai.usage.output_tokens": 9}
 
 
 @pytest.fixture
-def adopting(traced, monkeypatch):  # noqa: F811  # the fixture
+def traced(monkeypatch):
+    tool = Traced(monkeypatch)
+    yield tool
+    assert tool.counting.open == {}, "a span was started and never ended"
+
+
+@pytest.fixture
+def adopting(traced, monkeypatch):
     monkeypatch.setattr(trace, "get_tracer_provider", lambda: traced.provider)
     ttc.configure(spans="adopt")
     return traced
@@ -74,7 +81,7 @@ async def test_a_call_that_no_span_of_theirs_tells_is_told_by_ours(adopting, att
     assert leaf.attributes["server.address"] == "fake.test"
 
 
-async def test_a_search_inside_a_span_of_theirs_leaves_that_one_without_usage(traced):  # noqa: F811  # the fixture
+async def test_a_search_inside_a_span_of_theirs_leaves_that_one_without_usage(traced):
     model = Model(lambda body, number: Completion(("good",), 7, 9))
     with traced.elsewhere.start_as_current_span("their chat", attributes=CHAT) as span:
         await ttc.scale(ttc.BestOfN(2, stop="all"), verifier=lambda output: True)(model.__call__)("hello")
@@ -84,7 +91,7 @@ async def test_a_search_inside_a_span_of_theirs_leaves_that_one_without_usage(tr
     assert [span.name for span in usages(traced)] == ["chat small"] * 2
 
 
-async def test_adopting_needs_an_sdk_and_owns_without_one(traced):  # noqa: F811  # the fixture
+async def test_adopting_needs_an_sdk_and_owns_without_one(traced):
     ttc.configure(spans="adopt")  # the global provider is the API's own here
     await ask(lambda: Model(lambda body, number: "good").send({"prompt": "hello"}))
     assert [span.name for span in usages(traced)] == ["chat small"] * 2
@@ -95,7 +102,7 @@ def test_there_are_two_modes():
         ttc.configure(spans="both")
 
 
-async def test_a_verdict_is_a_log_record_of_the_sample_too(traced, monkeypatch):  # noqa: F811  # the fixture
+async def test_a_verdict_is_a_log_record_of_the_sample_too(traced, monkeypatch):
     exporter, provider = InMemoryLogRecordExporter(), LoggerProvider(shutdown_on_exit=False)
     provider.add_log_record_processor(SimpleLogRecordProcessor(exporter))
     monkeypatch.setattr(_logs, "get_logger", provider.get_logger)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
@@ -82,10 +81,3 @@ class Traced:
     def everything(self):
         points = "".join(point.to_json() for point in self.metrics().values())
         return "".join(span.to_json() for span in self.spans) + points + str(self.metrics().keys())
-
-
-@pytest.fixture
-def traced(monkeypatch):
-    tool = Traced(monkeypatch)
-    yield tool
-    assert tool.counting.open == {}, "a span was started and never ended"

@@ -70,7 +70,7 @@ def _wait(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
         try:
             with urllib.request.urlopen(url, timeout=5):
                 return
-        except OSError:
+        except OSError:  # it is waited for
             time.sleep(0.5)
     raise SystemExit(f"{url} does not answer; its log ends with\n{log.read_text(errors='replace')[-3_000:]}")
 
@@ -121,15 +121,12 @@ class Phoenix:
 
     def seen(self, trace_id: str, spans: int) -> Seen:
         """What it knows of a trace once all of its spans are there."""
-        query = (
-            """{projects(first:100){edges{node{name trace(traceId:"%s"){numSpans
+        query = """query($id:ID!){projects(first:100){edges{node{name trace(traceId:$id){numSpans
             costSummary{total{cost tokens} prompt{tokens} completion{tokens}}
             spans(first:1000){edges{node{tokenCountPrompt tokenCountCompletion attributes}}}}}}}}"""
-            % trace_id
-        )
         ends = time.monotonic() + 60
         while True:
-            edges = self._ask(query, {})["projects"]["edges"]
+            edges = self._ask(query, {"id": trace_id})["projects"]["edges"]
             found = [edge["node"]["trace"] for edge in edges if edge["node"]["trace"]]
             done = found and found[0]["numSpans"] >= spans and found[0]["costSummary"]["total"]["cost"] is not None
             if done or time.monotonic() > ends:
