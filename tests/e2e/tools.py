@@ -11,7 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,11 +54,9 @@ def running(command: Sequence[str], environment: Mapping[str, str], ready: str, 
             yield
         finally:
             for number in (signal.SIGTERM, signal.SIGKILL):
-                try:
+                with suppress(ProcessLookupError, subprocess.TimeoutExpired):  # SIGKILL is for its children too
                     os.killpg(server.pid, number)
                     server.wait(10)
-                except (ProcessLookupError, subprocess.TimeoutExpired):
-                    continue
             server.wait()
 
 
