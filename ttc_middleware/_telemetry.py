@@ -27,7 +27,7 @@ from opentelemetry.trace import NonRecordingSpan, Span, Status, StatusCode
 
 from ._content import EVENTS, SPANS, log
 from ._metrics import count_search
-from ._spans import NO_SPAN, OPENINFERENCE, Current, end, keep_usage_off, now, start, tagged, tells_usage
+from ._spans import NO_SPAN, OPENINFERENCE, Current, counted, end, keep_usage_off, now, start, tagged, tells_usage
 
 if TYPE_CHECKING:
     from ._types import Bill, Result, Sample, Verdict
@@ -53,6 +53,7 @@ def search_span(
     around = trace.get_current_span()
     if tells_usage(around):
         keep_usage_off(around)
+        counted()
     span = start(f"invoke_workflow {type(strategy).__name__}")
     if span.is_recording():
         attributes: dict[str, Any] = {

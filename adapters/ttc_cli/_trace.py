@@ -88,10 +88,9 @@ def traced(otlp: str | None, *, keep: bool) -> Generator[Traces, None, None]:
         traces.exporter = InMemorySpanExporter()
         provider.add_span_processor(SimpleSpanProcessor(traces.exporter))
     if otlp is not None:
-        # One export under way and two batches, of a second each, are all that a tool which is down can hold up the end.
-        provider.add_span_processor(
-            BatchSpanProcessor(_exporter(otlp), max_queue_size=8192, max_export_batch_size=4096)
-        )
+        # One export under way and one batch, of 1.5 s each, are all that a tool which is down can hold up the end.
+        queue = {"max_queue_size": 4096, "max_export_batch_size": 4096, "schedule_delay_millis": 1_000}
+        provider.add_span_processor(BatchSpanProcessor(_exporter(otlp), **queue))
     trace.set_tracer_provider(provider)
     try:
         yield traces
@@ -107,4 +106,4 @@ def _exporter(url: str) -> Any:
     except ImportError as error:
         raise ImportError('--otlp sends with the OTLP exporter: pip install "ttc-middleware[local]"') from error
     endpoint = url if url.rstrip("/").endswith("/v1/traces") else f"{url.rstrip('/')}/v1/traces"
-    return OTLPSpanExporter(endpoint=endpoint, timeout=1)
+    return OTLPSpanExporter(endpoint=endpoint, timeout=1.5)

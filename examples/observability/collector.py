@@ -15,9 +15,10 @@ from searching import search
 
 endpoint = os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4318") + "/v1/traces"
 provider = TracerProvider(resource=Resource.create({"service.name": "shop"}))
-# A second for a collector that is down, and room for a burst: docs/observability.md has the figures.
-exporter = OTLPSpanExporter(endpoint, timeout=1)
-provider.add_span_processor(BatchSpanProcessor(exporter, max_queue_size=8192, max_export_batch_size=4096))
+# A second and a half for a collector that is down, and room for a burst: docs/observability.md has the figures.
+exporter = OTLPSpanExporter(endpoint, timeout=1.5)
+room = {"max_queue_size": 4096, "max_export_batch_size": 4096, "schedule_delay_millis": 1_000}
+provider.add_span_processor(BatchSpanProcessor(exporter, **room))
 trace.set_tracer_provider(provider)
 
 print(search())

@@ -17,9 +17,10 @@ from searching import search
 host = os.environ.get("LANGFUSE_HOST", "https://cloud.langfuse.com")
 keys = f"{os.environ['LANGFUSE_PUBLIC_KEY']}:{os.environ['LANGFUSE_SECRET_KEY']}"
 authorization = f"Basic {base64.b64encode(keys.encode()).decode()}"
-exporter = OTLPSpanExporter(f"{host}/api/public/otel/v1/traces", headers={"authorization": authorization}, timeout=1)
+exporter = OTLPSpanExporter(f"{host}/api/public/otel/v1/traces", headers={"authorization": authorization}, timeout=1.5)
 provider = TracerProvider()
-provider.add_span_processor(BatchSpanProcessor(exporter, max_queue_size=8192, max_export_batch_size=4096))
+room = {"max_queue_size": 4096, "max_export_batch_size": 4096, "schedule_delay_millis": 1_000}
+provider.add_span_processor(BatchSpanProcessor(exporter, **room))
 trace.set_tracer_provider(provider)
 
 print(search())

@@ -16,7 +16,7 @@ def main(url: str, file: str, *texts: str) -> None:
         for text in texts:
             page.get_by_text(text).first.wait_for(timeout=60_000)
         page.wait_for_timeout(2_000)  # what slides in has come to rest
-        page.get_by_role("dialog").filter(has_text=texts[0]).first.screenshot(path=file)
+        page.locator("[role=dialog]").filter(has_text=texts[0]).first.screenshot(path=file)
         browser.close()
 
 
