@@ -94,6 +94,7 @@ class ModelCalls:
             seed=seed if isinstance(seed, int) else None,
             tool_results=any(isinstance(message, ToolMessage) for message in request.messages),
             server=host,
+            messages=[*([request.system_message] if request.system_message else []), *request.messages],
         )
 
     def bound(self, call: Call, /) -> int:
