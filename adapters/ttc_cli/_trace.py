@@ -89,7 +89,7 @@ def traced(otlp: str | None, *, keep: bool) -> Generator[Traces, None, None]:
         provider.add_span_processor(SimpleSpanProcessor(traces.exporter))
     if otlp is not None:
         # One export under way and one batch, of 1.5 s each, are all that a tool which is down can hold up the end.
-        queue = {"max_queue_size": 4096, "max_export_batch_size": 4096, "schedule_delay_millis": 1_000}
+        queue: Any = {"max_queue_size": 4096, "max_export_batch_size": 4096, "schedule_delay_millis": 1_000}
         provider.add_span_processor(BatchSpanProcessor(_exporter(otlp), **queue))
     trace.set_tracer_provider(provider)
     try:
