@@ -418,11 +418,12 @@ async def test_random_schedules_with_cancellation_end_with_nothing_reserved_and_
                 await steps(20)
                 group.cancel_scope.cancel()
     for account in {id(each): each for each in accounts}.values():
-        for node in account.path():
+        for node in account.path:
             assert not any(node.reserved.values())
             assert not any(node.overrun.values())
             assert all(node.spent[name] <= limit for name, limit in node.limits.items())
-            assert node.waiting_for_money == node.waiting_for_seats == []
+            assert not node.waiting_for_money
+            assert not node.waiting_for_seats
     assert model.in_flight == 0
     assert bill.total.tokens == model.billed <= accounts[0].spent["tokens"]  # what is unknown is charged as held
     assert bill.total.calls == len(model.bodies)

@@ -397,7 +397,8 @@ async def test_a_caller_that_leaves_while_draws_wait_for_room_leaves_no_queue():
             while model.in_flight < 2:
                 await anyio.lowlevel.checkpoint()
             group.cancel_scope.cancel()
-    assert account.waiting_for_seats == account.waiting_for_money == []
+    assert not account.waiting_for_seats
+    assert not account.waiting_for_money
     assert not any(account.reserved.values())
 
 

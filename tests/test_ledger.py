@@ -13,7 +13,9 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 from nightly import NIGHTLY, thorough
 
 import ttc_middleware as ttc
-from ttc_middleware._budget import NANO, Ask, Hold, Ledger, Ticket
+from ttc_middleware._account import Ask, Hold, Ticket
+from ttc_middleware._budget import NANO
+from ttc_middleware._ledger import Ledger
 
 
 def tokens(amount, *, floor=None):
@@ -177,7 +179,7 @@ def test_a_withdrawn_ticket_lets_the_next_one_in():
     big, small = queue(ledger, tokens(90)), queue(ledger, tokens(30))
     big.withdraw()
     assert isinstance(small.outcome, Hold)
-    assert ledger.waiting_for_money == []
+    assert not ledger.waiting_for_money
 
 
 def test_a_ticket_withdrawn_after_its_hold_was_granted_gives_it_back():
@@ -192,9 +194,11 @@ def test_a_ticket_withdrawn_after_its_hold_was_granted_gives_it_back():
 def test_samples_are_taken_and_never_given_back():
     root = Ledger({"samples": 3})
     child = Ledger({"samples": 2}, root)
-    assert [child.take("samples") for _ in range(3)] == [True, True, False]
-    assert root.take("samples")
-    assert not root.take("samples")
+    for ledger in (child, child, root):
+        hold(ledger, Ask({"samples": 1}, patient=False)).settle()
+    for ledger in (child, root):
+        with pytest.raises(ttc.BudgetExceeded, match="samples leaves no room"):
+            ledger.reserve(Ask({"samples": 1}, patient=False), never)
     assert root.spent["samples"] == 3
 
 
@@ -311,6 +315,14 @@ RESOURCES = ("tokens", "usd")
 LIMITS = st.fixed_dictionaries({}, optional={"tokens": st.integers(1, 60), "usd": st.integers(1, 400)})
 
 
+# By number, the accounts above each: a tree, one with crossing keys, and one where all ways lead up twice.
+SHAPES = [
+    [(), (0,), (0,), (1,), (1,), (2,)],
+    [(), (0,), (0,), (0,), (1, 3), (2, 3)],
+    [(), (), (0, 1), (1, 0), (2, 3), (3, 4)],
+]
+
+
 class Accounts(RuleBasedStateMachine):
     holds = Bundle("holds")
     tickets = Bundle("tickets")
@@ -322,14 +334,14 @@ class Accounts(RuleBasedStateMachine):
         self.waiting: list[Ticket] = []
         self.log: list[tuple[Ledger, dict[str, int]]] = []
         self.unheld: set[int] = set()  # ledgers that were charged beyond a hold
-        self.woken = 0
+        self.forgiven: dict[tuple[int, str], int] = {}  # what was spent before a reset
         self.answered: list[Ticket] = []
 
-    @initialize(limits=st.lists(LIMITS, min_size=5, max_size=5))
-    def tree(self, limits):
-        root = Ledger(limits[0])
-        left, right = Ledger(limits[1], root), Ledger(limits[2], root)
-        self.ledgers = [root, left, right, Ledger(limits[3], left), Ledger(limits[4], left)]
+    @initialize(shape=st.sampled_from(SHAPES), limits=st.lists(LIMITS, min_size=6, max_size=6))
+    def accounts(self, shape, limits):
+        self.ledgers = []
+        for above, limit in zip(shape, limits, strict=True):
+            self.ledgers.append(Ledger(limit, *(self.ledgers[place] for place in above)))
 
     asks = st.builds(
         Ask,
@@ -340,11 +352,11 @@ class Accounts(RuleBasedStateMachine):
         patient=st.sampled_from([True, True, False]),
     )
 
-    @rule(target=tickets, where=st.integers(0, 4), ask=asks)
+    @rule(target=tickets, where=st.integers(0, 5), ask=asks)
     def reserve(self, where, ask):
         ledger = self.ledgers[where]
         hoped = self.hoped(ledger, ask)
-        ahead = [ticket for ticket in self.waiting if ticket.ledger is ledger]
+        ahead = [ticket for ticket in self.waiting if ticket.account is ledger and not ticket.sent_back]
         ticket: list[Ticket] = []
         try:
             outcome = ledger.reserve(ask, lambda: self.wake(ticket[0]))
@@ -364,7 +376,7 @@ class Accounts(RuleBasedStateMachine):
     def hoped(self, ledger, ask):
         """Units that would fit if every hold that one may wait for came back unspent; -1: not even what is fixed."""
         units = [ask.wish]
-        for node in ledger.path():
+        for node in ledger.path:
             for resource, limit in node.limits.items():
                 rate, fixed = ask.rates[resource], ask.fixed[resource]
                 stays = self.held(node, resource, parked=True if ask.patient else None)
@@ -381,8 +393,9 @@ class Accounts(RuleBasedStateMachine):
     def wake(self, ticket):
         assert ticket.outcome is not None, "woken before the outcome was there"
         assert ticket in self.waiting, "woken twice"
-        earlier = [other for other in self.waiting if other.ledger is ticket.ledger and other.number < ticket.number]
-        assert all(other.outcome is not None for other in earlier), "overtook who waits at the same ledger"
+        ahead = [other for other in self.waiting if other.account is ticket.account and other.ask.id < ticket.ask.id]
+        ahead = [other for other in ahead if other.outcome is None and not other.sent_back]
+        assert not (ahead and isinstance(ticket.outcome, Hold)), "overtook who waits at the same ledger"
         self.waiting.remove(ticket)
         self.answered.append(ticket)
         if isinstance(ticket.outcome, Hold):
@@ -394,9 +407,9 @@ class Accounts(RuleBasedStateMachine):
             return
         hold = self.granted.pop(which % len(self.granted))
         actual = {name: int(amount * (1 if share is None else share)) for name, amount in hold.amounts.items()}
-        self.log.append((hold.ledger, actual))
+        self.log.append((hold.account, actual))
         if share == 1.5:
-            self.unheld |= {id(node) for node in hold.ledger.path()}
+            self.unheld |= {id(node) for node in hold.account.path}
         hold.settle(None if share is None else actual)
         hold.settle(actual)  # a second time does nothing
 
@@ -404,6 +417,32 @@ class Accounts(RuleBasedStateMachine):
     def park(self, which):
         if self.granted:
             self.granted[which % len(self.granted)].park()
+
+    @rule(which=st.integers(0, 30), upto=st.integers(0, 90))
+    def extend(self, which, upto):
+        if not self.granted:
+            return
+        hold = self.granted[which % len(self.granted)]
+        before, free = hold.granted, self.free(hold)
+        assert hold.extend(upto) == hold.granted == before + min(max(0, upto - before), free)
+
+    def free(self, hold):
+        """Units that fit beside all that is held."""
+        units = [1_000]
+        for node in hold.account.path:
+            for resource, limit in node.limits.items():
+                rate = hold.ask.rates[resource]
+                if rate:
+                    units.append(max(0, limit - self.spent(node, resource) - self.held(node, resource)) // rate)
+        return min(units)
+
+    @rule(where=st.integers(0, 5))
+    def reset(self, where):
+        node = self.ledgers[where]
+        for name in RESOURCES:
+            before = self.forgiven.get((id(node), name), 0)
+            self.forgiven[id(node), name] = before + self.spent(node, name)
+        node.reset()
 
     @rule(ticket=consumes(tickets))
     def withdraw(self, ticket):
@@ -415,19 +454,20 @@ class Accounts(RuleBasedStateMachine):
             return  # settled long ago
         ticket.withdraw()
 
-    @rule(where=st.integers(0, 4), cost=st.fixed_dictionaries({"tokens": st.integers(0, 5), "usd": st.integers(0, 20)}))
+    @rule(where=st.integers(0, 5), cost=st.fixed_dictionaries({"tokens": st.integers(0, 5), "usd": st.integers(0, 20)}))
     def charge(self, where, cost):
         ledger = self.ledgers[where]
         self.log.append((ledger, cost))
-        self.unheld |= {id(node) for node in ledger.path()}
+        self.unheld |= {id(node) for node in ledger.path}
         ledger.charge(cost)
 
     def spent(self, node, resource):
-        return sum(cost[resource] for ledger, cost in self.log if any(each is node for each in ledger.path()))
+        all_time = sum(cost[resource] for ledger, cost in self.log if node in ledger.path)
+        return all_time - self.forgiven.get((id(node), resource), 0)
 
     def held(self, node, resource, *, parked=None):
         """What open holds weigh on a ledger: all of them, or only those that are parked."""
-        below = [hold for hold in self.granted if any(each is node for each in hold.ledger.path())]
+        below = [hold for hold in self.granted if node in hold.account.path]
         return sum(hold.amounts[resource] for hold in below if parked is None or hold.parked is parked)
 
     @invariant()
@@ -444,15 +484,17 @@ class Accounts(RuleBasedStateMachine):
 
     @invariant()
     def nobody_waits_for_nothing(self):
-        queued = [ticket for node in self.ledgers for ticket in node.waiting_for_money]
-        assert sorted(queued) == sorted(self.waiting)
+        queued = [ticket.ask.id for node in self.ledgers for ticket in node.waiting_for_money]
+        assert sorted(queued) == sorted(ticket.ask.id for ticket in self.waiting)
         for node in self.ledgers:
-            for ticket in node.waiting_for_money[:1]:
+            ticket = node.waiting_for_money.next(node)
+            if ticket is not None:
                 assert any(
                     node.reserved[name] > node.parked[name]
                     for name in node.limits
                     if ticket.ask.rates[name] or ticket.ask.fixed[name]
                 )
+            assert all(urgent in self.waiting for urgent in node.waiting_for_money.urgent)
 
     def teardown(self):
         while self.granted:
@@ -460,7 +502,8 @@ class Accounts(RuleBasedStateMachine):
         assert not self.waiting
         for node in self.ledgers:
             assert not any(node.reserved.values())
-            assert node.waiting_for_money == node.waiting_for_seats == []
+            assert not node.waiting_for_money
+            assert not node.waiting_for_seats
 
 
 TestAccounts = pytest.mark.timeout(3_600 if NIGHTLY else 120)(Accounts.TestCase)
@@ -472,7 +515,8 @@ def test_it_holds_in_long_random_schedules_too(seed):
     chance = random.Random(seed)
     state = Accounts()
     limits = [("tokens", chance.randint(1, 60)), ("usd", chance.randint(1, 400))]
-    state.tree([dict(limits[: chance.randint(0, 2)]) if chance.random() < 0.5 else dict(limits[1:]) for _ in range(5)])
+    some = [dict(limits[: chance.randint(0, 2)]) if chance.random() < 0.5 else dict(limits[1:]) for _ in range(6)]
+    state.accounts(chance.choice(SHAPES), some)
     tickets = []
     for _ in range(chance.choice([20, 60, 150])):
         kind = chance.random()
@@ -484,16 +528,20 @@ def test_it_holds_in_long_random_schedules_too(seed):
                 floor=chance.randint(0, 20),
                 patient=chance.random() < 0.7,
             )
-            outcome = state.reserve(where=chance.randrange(5), ask=ask)
+            outcome = state.reserve(where=chance.randrange(6), ask=ask)
             tickets += [outcome] if isinstance(outcome, Ticket) else []
         elif kind < 0.6:
             state.park(which=chance.randrange(30))
         elif kind < 0.85:
             state.settle(which=chance.randrange(30), share=chance.choice([0.0, 0.3, 0.7, 1.0, None, 1.5]))
+        elif kind < 0.88:
+            state.extend(which=chance.randrange(30), upto=chance.randint(0, 90))
+        elif kind < 0.89:
+            state.reset(where=chance.randrange(6))
         elif kind < 0.95 and tickets:
             state.withdraw(ticket=tickets.pop(chance.randrange(len(tickets))))
         else:
-            state.charge(where=chance.randrange(5), cost={"tokens": chance.randint(0, 5), "usd": chance.randint(0, 20)})
+            state.charge(where=chance.randrange(6), cost={"tokens": chance.randint(0, 5), "usd": chance.randint(0, 20)})
         state.nothing_is_overspent_and_everything_adds_up()
         state.nobody_waits_for_nothing()
     state.teardown()

@@ -370,7 +370,7 @@ def test_ctrl_c_in_the_caller_cancels_the_search_and_frees_everything():
         account = SCOPE.get().ledger
         with pytest.raises(KeyboardInterrupt):
             scaled(ttc.BestOfN(4), model)()
-        assert account.waiting_for_seats == []
+        assert not account.waiting_for_seats
         assert account.reserved["seats"] == 0
     released.set()
     _until(lambda: model.in_flight == 0)
@@ -473,10 +473,10 @@ def test_outside_draws_a_blocking_call_is_billed_and_waits_for_room():
         SCOPE.get().ledger.reserve(_ask(40), lambda: None)
         with pytest.raises(TimeoutError, match="waiting for room in the budget"):
             call_model_sync(model.adapter, call, send)
-        assert SCOPE.get().ledger.waiting_for_money == []
+        assert not SCOPE.get().ledger.waiting_for_money
 
 
 def _ask(tokens):
-    from ttc_middleware._budget import Ask  # noqa: PLC0415
+    from ttc_middleware._account import Ask  # noqa: PLC0415
 
     return Ask({"tokens": tokens})

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
 from . import strategies
+from ._account import Balance
 from ._budget import Budget
 from ._engine import result_of
 from ._errors import (
@@ -21,6 +22,7 @@ from ._errors import (
     VerifierFailed,
 )
 from ._instrument import instrument, uninstrument
+from ._limits import balance, reset_budget
 from ._policy import Policy, configure, policy, tags, tracking
 from ._prices import Price
 from ._scale import current_draw, on_win, record_usage, scale, verifiable
@@ -51,6 +53,7 @@ if _TYPE_CHECKING:
 __all__ = [
     "Adapter",
     "BadResponse",
+    "Balance",
     "BestOfN",
     "Bill",
     "Budget",
@@ -83,6 +86,7 @@ __all__ = [
     "Verdict",
     "Verifier",
     "VerifierFailed",
+    "balance",
     "best",
     "configure",
     "current_draw",
@@ -91,6 +95,7 @@ __all__ = [
     "on_win",
     "policy",
     "record_usage",
+    "reset_budget",
     "result_of",
     "scale",
     "strategies",

@@ -14,8 +14,8 @@ from typing import Any, Protocol, TypeVar, Union
 
 import anyio
 
+from ._account import Hold, Ticket
 from ._bell import TaskBell
-from ._budget import Hold, Ticket
 from ._caps import CapOfOurs
 from ._context import OWNED, SCOPE, TAB, Scope, Tab, on_a_loop, warn_once
 from ._errors import BudgetExceeded

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import anyio.lowlevel
 
-from ._budget import Ledger
+from ._account import Account
 from ._errors import BudgetExceeded
+from ._keys import Keys
+from ._ledger import Ledger
 from ._types import Bill, Draw, Fault, Usage
 
 if TYPE_CHECKING:
@@ -45,8 +47,8 @@ class Scope:
     """How to scale each model call (a `Site`), inside a function of `scale(scope="model_calls")`."""
     around: Mapping[str, Any] = field(default_factory=lambda: _NO_ARGUMENTS)
     """That function's arguments."""
-    ledger: Ledger | None = None
-    """The innermost block's account; None: nothing is limited."""
+    ledger: Account | None = None
+    """The innermost block's account; None: only the process's limits hold, if any."""
     deadline: float | None = None
     """On `time.monotonic()`'s clock."""
     seconds: float = 0.0
@@ -58,6 +60,18 @@ class Scope:
     outer: Scope | None = None
     """What held before this block."""
 
+    @property
+    def charged(self) -> Account | None:
+        """The account that a model call here is charged to; None: nothing is limited."""
+        return self.ledger or SETTINGS.ledger
+
+    def below(self, limits: Mapping[str, int]) -> Account | None:
+        """A new account below this one, for a block or a search: where several share a limit, they take turns."""
+        above = SETTINGS.roots if self.ledger is None else (self.ledger,)
+        if above:
+            return above[0].below(limits, *above[1:])
+        return Ledger(limits) if limits else None
+
     def until(self, seconds: float | None) -> Scope:
         """The same with so many seconds to go, unless less is left anyway."""
         ends = math.inf if seconds is None else time.monotonic() + seconds
@@ -68,7 +82,10 @@ class Scope:
     @property
     def limited(self) -> bool:
         """Whether a budget holds here, of whatever kind."""
-        return self.ledger is not None or self.deadline is not None
+        if self.ledger is not None or self.deadline is not None:
+            return True
+        process = SETTINGS.ledger  # of draws in flight it may well limit only those
+        return process is not None and process.limited("tokens", "usd")
 
     def over(self, slack: float = 0.0) -> BudgetExceeded | None:
         """The error of a deadline that has passed; None: it has not, or there is none.
@@ -196,7 +213,16 @@ class Settings:
 
     policies: Mapping[str, Any] = field(default_factory=dict[str, Any])
     default: Any = None
-    ledger: Ledger | None = None
+    process: Account | None = None
+    """The process's budget."""
+    seats: Account | None = None
+    """The process's limit of draws in flight."""
+    roots: tuple[Account, ...] = ()
+    """Both of these, as far as there are: everything is opened below them."""
+    ledger: Account | None = None
+    """What calls outside of blocks are charged to: below all of these; None where there are none."""
+    keys: Mapping[str, Keys] = field(default_factory=dict[str, Keys])
+    """By the name of a tag: the accounts of its values."""
     instrument: bool = True
     prices: Mapping[str, Price] = field(default_factory=dict[str, "Price"])
     spans: str = os.environ.get("TTC_OTEL_SPANS", "").strip().lower() or "own"
@@ -210,9 +236,12 @@ SETTINGS = Settings()
 
 def _forked() -> None:
     """A child has none of the threads that hold something or wait."""
-    for ledger in (SETTINGS.ledger, SCOPE.get().ledger):
-        if ledger is not None:
-            ledger.forget()
+    for keys in SETTINGS.keys.values():
+        keys.unlock()
+    keyed = [account for keys in SETTINGS.keys.values() for account in keys.accounts.values()]
+    for account in (*keyed, SETTINGS.ledger, SCOPE.get().ledger):
+        if account is not None:
+            account.forget()
 
 
 if hasattr(os, "register_at_fork"):

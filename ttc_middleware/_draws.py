@@ -11,9 +11,9 @@ from anyio.abc import TaskGroup
 from opentelemetry.trace import Span
 
 from . import _telemetry
+from ._account import Account, Ask, Hold
 from ._bell import TaskBell
 from ._bill import answered, apportion
-from ._budget import Ask, Hold, Ledger
 from ._context import TAB, Entry, Tab, warn_once
 from ._errors import BudgetExceeded
 from ._faults import classify
@@ -35,7 +35,7 @@ class Desk:
     plan: Plan
     call: Call
     invoke: Invoke[Any]
-    ledger: Ledger | None
+    ledger: Account | None
     outer_tab: Tab | None
     tags: Any
     seated: bool
@@ -73,6 +73,15 @@ class Desk:
         """Who says what the model calls cost: the provider, a price table here, or both."""
         tabs = [routing, *(tab for task in self.tasks for tab in (task.tab, *task.verifications))]
         return frozenset(entry.priced for tab in tabs for entry in tab.entries if entry.priced is not None)
+
+    async def take_sample(self) -> None:
+        """Spend one of the draws that the budget allows.
+
+        Raises:
+            BudgetExceeded: there are no more.
+        """
+        if self.ledger is not None and self.ledger.limited("samples"):
+            (await _held(self.ledger, Ask({"samples": 1}, patient=False))).settle()
 
     def release(self) -> None:
         """Let go of the draws, which hold on to this desk: without the cycle, responses are freed at once."""
@@ -159,17 +168,7 @@ class DrawTask:
     async def _seated(self) -> None:
         """Draw under the limits of concurrency."""
         assert self.desk.ledger is not None
-        bell = TaskBell()
-        seat = self.desk.ledger.reserve(Ask({"seats": 1}), bell.ring)
-        if not isinstance(seat, Hold):
-            ticket = seat
-            try:
-                await bell.wait()
-            except BaseException:
-                ticket.withdraw()
-                raise
-            assert isinstance(ticket.outcome, Hold)
-            seat = ticket.outcome
+        seat = await _held(self.desk.ledger, Ask({"seats": 1}))
         try:
             await self._sampled()
         finally:
@@ -327,6 +326,27 @@ class DrawTask:
         self.ended.append(_telemetry.now())
         self.desk.finished.append(sample)
         self.desk.ring()
+
+
+async def _held(account: Account, ask: Ask) -> Hold:
+    """Reserve, waiting for it where need be.
+
+    Raises:
+        BudgetExceeded: it never will be there.
+    """
+    bell = TaskBell()
+    outcome = account.reserve(ask, bell.ring)
+    if isinstance(outcome, Hold):
+        return outcome
+    try:
+        await bell.wait()
+    except BaseException:
+        outcome.withdraw()
+        raise
+    if isinstance(outcome.outcome, Hold):
+        return outcome.outcome
+    assert outcome.outcome is not None
+    raise outcome.outcome
 
 
 def _weight(reading: Reading) -> int:

@@ -18,7 +18,6 @@ from opentelemetry.trace import Span
 
 from . import _telemetry
 from ._bill import bill_of
-from ._budget import Ledger
 from ._calls import diversified
 from ._context import SCOPE, SETTINGS, TAB, Among, Tab, warn_once
 from ._draws import NO_CHOICES, Desk, DrawTask
@@ -69,8 +68,7 @@ class _Run(Generic[T]):
         limits = plan.budget.limits
         if plan.adapter.slots is not None:
             limits["seats"] = min(plan.adapter.slots, limits.get("seats", plan.adapter.slots))
-        above = outer.ledger or SETTINGS.ledger
-        ledger = Ledger(limits, above) if limits else above
+        ledger = outer.below(limits)
         self.plan = plan
         self.desk = Desk(
             plan,
@@ -211,11 +209,8 @@ class _Run(Generic[T]):
             if isinstance(item, Cancel):
                 if item.index in self.desk.by_index:
                     self.desk.by_index[item.index].scope.cancel()
-            elif self._goes_on():
-                if desk.ledger is None or desk.ledger.take("samples"):
-                    draws.append(item)
-                else:
-                    desk.refusal = _no_more_samples(desk.ledger)
+            elif await self._goes_on():
+                draws.append(item)
         groups = self._grouped(draws)
         # One request and nothing to watch meanwhile: it is made right here. Handing it to a task of its own would let
         # everybody else's responses arrive first, and their connections lie idle, before this caller goes on.
@@ -231,12 +226,18 @@ class _Run(Generic[T]):
             finally:
                 TAB.reset(token)
 
-    def _goes_on(self) -> bool:
-        """Whether further draws may start."""
+    async def _goes_on(self) -> bool:
+        """Whether another draw may start; it is then counted."""
         desk = self.desk
         if desk.refusal is None and desk.ledger is not None:
             desk.refusal = desk.ledger.exhausted()
-        return desk.refusal is None and not self.late
+        if desk.refusal is not None or self.late:
+            return False
+        try:
+            await desk.take_sample()
+        except BudgetExceeded as refusal:
+            desk.refusal = refusal
+        return desk.refusal is None
 
     def _grouped(self, draws: list[Draw]) -> list[tuple[Draw, int]]:
         """Equal unseeded draws of one step together, where the strategy waits for all and the endpoint has `n`."""
@@ -369,11 +370,6 @@ class _Run(Generic[T]):
                 f"none of the {len(result.samples)} samples of {name} was accepted; the best's feedback: {said:.500}"
             )
         return None
-
-
-def _no_more_samples(ledger: Ledger) -> BudgetExceeded:
-    limit = min(node.limits["samples"] for node in ledger.path() if "samples" in node.limits)
-    return BudgetExceeded("samples", limit, limit, 1)
 
 
 async def _called_back(tab: Tab, *, in_thread: bool) -> None:

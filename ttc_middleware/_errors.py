@@ -52,22 +52,24 @@ class BudgetError(TTCError):
 class BudgetExceeded(BudgetError):
     """Raised when a limit leaves no room for a call and there is nothing found so far to return."""
 
-    def __init__(self, resource: str, limit: float, spent: float, needed: float = 0) -> None:
-        super().__init__(resource, limit, spent, needed)
+    def __init__(self, resource: str, limit: float, spent: float, needed: float = 0, whose: str | None = None) -> None:
+        super().__init__(resource, limit, spent, needed, whose)
         self.resource = resource
         """Which limit: "samples", "tokens", "usd" or "seconds"."""
         self.limit = limit
         self.spent = spent
         """Spent and reserved together, in the unit of the limit."""
         self.needed = needed
+        self.whose = whose
+        """Whose limit: "the process", or a key like "user 'ann'"; None for a call's or a block's own."""
 
     def __str__(self) -> str:
         if self.resource == "seconds":
             return f"the budget of {self.limit:,} seconds is over: {self.spent:,} have passed"
         needs = f"; the next call needs at least {self.needed:,}" if self.needed else ""
-        return (
-            f"the budget of {self.limit:,} {self.resource} leaves no room: {self.spent:,} are spent or reserved{needs}"
-        )
+        whose = f" for {self.whose}" if self.whose else ""
+        budget = f"the budget of {self.limit:,} {self.resource}{whose}"
+        return f"{budget} leaves no room: {self.spent:,} are spent or reserved{needs}"
 
 
 class BudgetUnenforceable(BudgetError):

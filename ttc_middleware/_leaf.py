@@ -9,7 +9,8 @@ from dataclasses import replace
 from decimal import ROUND_DOWN, Decimal
 
 from . import _watch
-from ._budget import NANO, Ask, Hold, Ledger, Ticket
+from ._account import Account, Ask, Hold, Ticket
+from ._budget import NANO
 from ._call_span import CallSpan
 from ._caps import known_limit
 from ._context import SETTINGS, Entry, Scope, Tab
@@ -96,9 +97,9 @@ class Leaf:
         return self._scope.over(slack=0.05)
 
     @property
-    def ledger(self) -> Ledger | None:
+    def ledger(self) -> Account | None:
         """The account that this call is charged to."""
-        return self._scope.ledger
+        return self._scope.charged
 
     def current(self) -> Current:
         """Make this call's span the current one."""
@@ -159,7 +160,7 @@ class Leaf:
         self._end(None, None, None, seconds, entry, Failure("cancelled", billed=False, retry=False))
 
     def reserve(
-        self, ledger: Ledger, adapter: Adapter, call: Call, ring: Callable[[], object], *, patient: bool
+        self, ledger: Account, adapter: Adapter, call: Call, ring: Callable[[], object], *, patient: bool
     ) -> Hold | Ticket:
         """Ask the ledger for the worst case: the prompt, and `max_tokens` for each choice."""
         request, rates = self.request, {"tokens": 1}
@@ -203,7 +204,7 @@ class Leaf:
         self._span = CallSpan(self.request, attempt, role, index, self._scope.tags, adopt=adopt)
         self._started = time.perf_counter()
 
-    def _share(self, ledger: Ledger, fixed: dict[str, int], rates: dict[str, int]) -> int:
+    def _share(self, ledger: Account, fixed: dict[str, int], rates: dict[str, int]) -> int:
         """What a caller without `max_tokens` asks for: a draw's part of what is not spent.
 
         What others hold now is not taken off: it comes back, and a wish cut by it would stay cut.
@@ -284,8 +285,8 @@ class Leaf:
 
 def report(entry: Entry, tab: Tab | None, scope: Scope) -> None:
     """Account for a model call that no adapter has seen, after the fact."""
-    if scope.ledger is not None:
-        scope.ledger.charge(amounts(entry.usage))
+    if scope.charged is not None:
+        scope.charged.charge(amounts(entry.usage))
     if tab is not None:
         tab.record(entry)
     track(entry, tab, scope)

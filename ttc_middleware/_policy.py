@@ -13,9 +13,10 @@ from typing import Any, Literal, cast, get_args
 
 from typing_extensions import Self
 
-from ._budget import Budget, Ledger
+from ._budget import Budget
 from ._context import SCOPE, SETTINGS
 from ._instrument import instrument_once
+from ._limits import check_limits, keyed, limit_process
 from ._plan import OnReject
 from ._prices import Price
 from ._record import Recorder
@@ -51,7 +52,7 @@ class Policy:
             limits = self.budget.limits
             if limits:
                 instrument_once()  # it limits plain calls too, which must be seen for that
-                inside = replace(inside, ledger=Ledger(limits, outer.ledger or SETTINGS.ledger))
+                inside = replace(inside, ledger=outer.below(limits))
             if self.budget.seconds is not None:
                 instrument_once()  # as above
                 inside = inside.until(self.budget.seconds)
@@ -126,6 +127,8 @@ def configure(  # noqa: C901  # one line a setting
     policies: Mapping[str, Policy] | None = None,
     default: Policy | None = None,
     concurrency: int | None = None,
+    budget: Budget | None = None,
+    budget_per: Mapping[str, Budget] | None = None,
     instrument: bool | None = None,
     prices: Mapping[str, Price] | None = None,
     record: str | os.PathLike[str] | None = None,
@@ -138,6 +141,10 @@ def configure(  # noqa: C901  # one line a setting
         policies: by name of the call site ("module:qualname", or its `name=`); wins over `scale()`, yields to blocks.
         default: for call sites that say nothing themselves.
         concurrency: draws in flight at once in this process, from 1.
+        budget: limits of all calls of this process together, from now on. A forked child goes on with a copy.
+        budget_per: limits by key, each value of a tag for itself: with `{"user": ttc.Budget(usd="1")}`, all that runs
+            inside `with ttc.tags(user="ann"):` costs a dollar at most, beside all other limits; calls without that tag
+            are not limited by it. See `balance()` and `reset_budget()`.
         instrument: False keeps `scale()`, `tracking()` and the budgets of blocks from patching SDKs.
         prices: the user's price table, by "provider/model" or "model".
         record: a folder for the run record, a line of JSON for each search: `ttc report` reads it.
@@ -146,8 +153,9 @@ def configure(  # noqa: C901  # one line a setting
             that one silent below ours (the default), "adopt" leaves it to it. `TTC_OTEL_SPANS` says the same.
 
     Raises:
-        TypeError: a policy is not one made by `policy()`, or a price no `Price`.
-        ValueError: `concurrency` is below 1, or `spans` is not one of its values.
+        TypeError: a policy is not one made by `policy()`, a price no `Price`, or a budget no `Budget`.
+        ValueError: `concurrency` is below 1, a budget of the process or of keys limits seconds, or `spans` is not one
+            of its values.
         OSError: `record` cannot be made or written to.
     """
     for model, price in dict(prices or {}).items():
@@ -156,16 +164,18 @@ def configure(  # noqa: C901  # one line a setting
     _check_policies(policies, default)
     if spans not in (None, "own", "adopt"):
         raise ValueError(f'configure(spans=) must be "own" or "adopt", got {spans!r}')
+    check_limits(budget, budget_per)
     if policies is not None:
         SETTINGS.policies = MappingProxyType(dict(policies))
     if default is not None:
         SETTINGS.default = default
-    if concurrency is not None:
-        SETTINGS.ledger = Ledger(Budget(concurrency=concurrency).limits)
     if instrument is not None:
         SETTINGS.instrument = instrument
     if spans is not None:
         SETTINGS.spans = spans
+    limit_process(budget, concurrency, budget_per)
+    if budget is not None or budget_per is not None:
+        instrument_once()  # they limit plain calls too, which must be seen for that
     if record is not None:
         SETTINGS.recorder = Recorder(record, content=record_content)
     if prices is not None:
@@ -244,11 +254,13 @@ def tracking() -> Generator[Tracking, None, None]:
 def tags(**values: str) -> Generator[None, None, None]:
     """Put tags on every span inside: `with ttc.tags(session="…", user="…"):`.
 
-    `session` and `user` become `session.id` and `user.id`, everything else `ttc.tag.<name>`.
+    `session` and `user` become `session.id` and `user.id`, everything else `ttc.tag.<name>`. A tag that
+    `configure(budget_per=)` names also puts all that runs inside under the budget of its value.
     """
     outer = SCOPE.get()
-    merged = {**outer.tags, **{name: str(value) for name, value in values.items()}}
-    SCOPE.set(replace(outer, tags=MappingProxyType(merged), outer=outer))
+    given = {name: str(value) for name, value in values.items()}
+    merged = MappingProxyType({**outer.tags, **given})
+    SCOPE.set(replace(outer, tags=merged, ledger=keyed(given, outer), outer=outer))
     try:
         yield
     finally:

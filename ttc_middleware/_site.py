@@ -132,7 +132,7 @@ class Site:
 def _watched() -> bool:
     """Whether a block limits what only the engine can watch over."""
     scope = SCOPE.get()
-    return scope.deadline is not None or (scope.ledger is not None and scope.ledger.limited("samples", "seats"))
+    return scope.deadline is not None or (scope.charged is not None and scope.charged.limited("samples", "seats"))
 
 
 def _first(*values: _V | None) -> _V | None:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, TypeVar, cast, over
 from typing_extensions import ParamSpec, Self
 
 from . import _portal
-from ._budget import Budget, Ledger
+from ._budget import Budget
 from ._calls import model_call, model_call_sync
-from ._context import SCOPE, SETTINGS, TAB, Scope
+from ._context import SCOPE, TAB, Scope
 from ._engine import search
 from ._plan import Plan
 from ._policy import Tracking
@@ -200,7 +200,7 @@ class ScaledFunction(Generic[P, T_co]):
     def _inside(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Scope:
         """The scope in which each model call is scaled by itself."""
         outer, budget = SCOPE.get(), self._site.budget or Budget()
-        ledger = Ledger(budget.limits, outer.ledger or SETTINGS.ledger) if budget.limits else outer.ledger
+        ledger = outer.below(budget.limits)
         site = replace(self._site, budget=None)
         around = self._call(args, kwargs).arguments
         return replace(outer.until(budget.seconds), ledger=ledger, model_calls=site, around=around, outer=outer)

@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import TypeVar
 
 from . import _portal
-from ._budget import Ledger
 from ._calls import model_call, model_call_sync, seconds_left
 from ._context import OWNED, SCOPE, SETTINGS, TAB, Scope, warn_once
 from ._engine import search
@@ -201,9 +200,10 @@ def _streams_through(plan: Plan, call: Call) -> bool:
     """Whether a stream can pass as it comes: it is the only draw, and nobody is to judge it before it is read."""
     request = plan.adapter.describe(call)
     scope = SCOPE.get()
-    ledger = Ledger(plan.budget.limits, scope.ledger or SETTINGS.ledger)
     # Who limits time, draws or seats wants an engine that watches over them.
-    watched = plan.budget.seconds is not None or scope.deadline is not None or ledger.limited("samples", "seats")
+    above, own = scope.charged, {"samples", "seats"} & set(plan.budget.limits)
+    limited = own or (above is not None and above.limited("samples", "seats"))
+    watched = plan.budget.seconds is not None or scope.deadline is not None or limited
     alone = isinstance(plan.strategy, Single) and plan.check is None and not watched
     return alone and plan.adapter.slots is None and request is not None and request.stream
 
@@ -212,8 +212,7 @@ def _streams_through(plan: Plan, call: Call) -> bool:
 def _under(plan: Plan) -> Generator[None, None, None]:
     """Keep the budget of a plan that needs no search."""
     scope = SCOPE.get()
-    ledger = Ledger(plan.budget.limits, scope.ledger or SETTINGS.ledger) if plan.budget.limits else scope.ledger
-    token = SCOPE.set(replace(scope, ledger=ledger))
+    token = SCOPE.set(replace(scope, ledger=scope.below(plan.budget.limits)))
     try:
         yield
     finally:

@@ -13,7 +13,7 @@ from provider import Provider, Reply, fresh
 
 import ttc_middleware as ttc
 import ttc_openai
-from ttc_middleware import _budget
+from ttc_middleware import _ledger
 from ttc_middleware._context import SCOPE
 
 pytestmark = [streams_on_trio, pytest.mark.anyio]
@@ -244,7 +244,7 @@ def test_a_stream_that_dies_while_accounts_are_locked_waits_its_turn(provider):
     with blocking_client(provider) as client, ttc.policy(budget=BUDGET), ttc.tracking() as bill:
         stream = client.chat.completions.create(**CHAT, stream=True)
         next(stream)
-        with _budget._lock:  # a garbage collection can strike anywhere
+        with _ledger._lock:  # a garbage collection can strike anywhere
             del stream
             gc.collect()
         all_settled()
