@@ -293,7 +293,7 @@ def _served(nodes: Iterable[Ledger]) -> list[Ticket]:
                     break
                 _dequeue(ticket, turn=True)
                 if isinstance(outcome, Ledger):
-                    _move(ticket, node, outcome)
+                    todo += _move(ticket, node, outcome)
                     continue
                 ticket.outcome = outcome
                 todo += _calm(ticket)
@@ -320,8 +320,8 @@ def _dequeue(ticket: Ticket, *, turn: bool) -> None:
     ticket.at = None
 
 
-def _move(ticket: Ticket, before: Ledger, after: Ledger) -> None:
-    """Let a ticket wait at another ledger.
+def _move(ticket: Ticket, before: Ledger, after: Ledger) -> tuple[Ledger, ...]:
+    """Let a ticket wait at another ledger; gives the ledgers where it may now be next.
 
     Ledgers may cross: two users of one block, say, who each have others elsewhere. There a ticket can lose its room at
     the first while it waits at the second, and then the other way round. Who has been through that three times goes
@@ -329,11 +329,15 @@ def _move(ticket: Ticket, before: Ledger, after: Ledger) -> None:
     oldest of such tickets waits for no other ticket, so that all of them are served in the end.
     """
     own = _own(ticket)
-    ticket.sent_back += own.path.index(after) < own.path.index(before)
-    if ticket.sent_back == _SENT_BACK and ticket not in own.line(ticket.ask).urgent:
-        for node in own.path:
-            node.line(ticket.ask).hurry(ticket)
     after.enqueue(ticket)
+    if own.path.index(after) > own.path.index(before):
+        return ()
+    ticket.sent_back += 1
+    if ticket.sent_back != _SENT_BACK:
+        return ()
+    for node in own.path:
+        node.line(ticket.ask).hurry(ticket)
+    return (after,)
 
 
 def _calm(ticket: Ticket) -> tuple[Ledger, ...]:
