@@ -26,6 +26,19 @@ _OWN = frozenset({
 })  # fmt: skip
 
 
+_STOP = frozenset({
+    "azure.ai.inference", "azure.ai.openai", "anthropic", "cloudflare", "cohere", "deepinfra", "deepseek",
+    "fireworks_ai", "novita", "together_ai", "x_ai",
+})  # fmt: skip
+
+
+def stops_when_left(request: Request) -> bool:
+    """Whether who is asked is known to stop a stream that is closed: see above."""
+    if request.provider == "openai":  # which is also what servers are called that nobody knows
+        return (request.server or "api.openai.com").endswith("openai.com")
+    return request.provider in _STOP or self_hosted(request.provider)
+
+
 def self_hosted(provider: str) -> bool:
     """Whether a provider, as in `gen_ai.provider.name`, is a server of one's own."""
     return provider in _OWN

@@ -468,6 +468,8 @@ class Request:
     """The conversation as the caller gave it; it leaves the process only where content capture is asked for."""
     instructions: str | None = field(default=None, repr=False, compare=False)
     """The system prompt, where it is no message."""
+    aloud: bool = False
+    """Every token of the answer shows on a stream: the model is known not to think, and to answer in text."""
 
 
 @dataclass(frozen=True, kw_only=True)

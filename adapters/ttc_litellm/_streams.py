@@ -96,6 +96,10 @@ class Metered(openai.Metered):
         self._self_meter.ended()
         openai.close_sync(self.__wrapped__)
 
+    def _shut(self) -> None:
+        self.close()
+        raise StopIteration
+
 
 class AsyncMetered(openai.AsyncMetered):
     """A stream of an async call, accounted for as it is read."""
@@ -108,6 +112,10 @@ class AsyncMetered(openai.AsyncMetered):
     async def close(self) -> None:
         """Another name for `aclose()`."""
         await self.aclose()
+
+    async def _shut(self) -> None:
+        await self.aclose()
+        raise StopAsyncIteration
 
 
 async def close(stream: Any) -> None:

@@ -14,6 +14,7 @@ from ._usage import get, read_usage, whole
 
 _CAN = frozenset(Capability) - {Capability.EXTEND}
 _IMAGE = 4_096  # tokens that an image, a file or a sound is taken for, whatever its bytes
+_UNTHINKING = ("gpt-3.5-", "gpt-4-", "gpt-4o", "gpt-4.1", "chatgpt-4o-")  # OpenAI's models that never think
 _FINISH: Mapping[str, Any] = {
     "length": {"status": "truncated"},
     "content_filter": {"status": "abstained", "fault": "filtered"},
@@ -95,7 +96,15 @@ class Chat:
             server=self.server,
             port=self.port,
             messages=body.get("messages") or (),
+            aloud=self._aloud(body),
         )
+
+    def _aloud(self, body: Mapping[str, Any]) -> bool:
+        """Whether it is known that a stream of this shows all of its tokens, as text."""
+        if "audio" in (body.get("modalities") or ()):
+            return False
+        named = self.provider == "openai" and str(body.get("model")).startswith(_UNTHINKING)
+        return named or body.get("reasoning_effort") == "none"
 
     def bound(self, call: Call, /) -> int:
         """Bytes of the prompt: no tokenizer over bytes makes more tokens of them."""

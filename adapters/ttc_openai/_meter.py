@@ -5,15 +5,17 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any, Union
+from dataclasses import replace
+from typing import Any, Union, cast
 
 from ttc_middleware import Reading
 from ttc_middleware.seam import Leaf
 
 from ._chat import Chat
 from ._responses import Responses
-from ._usage import get, read_usage
+from ._usage import get, read_usage, whole
 
 Adapter = Union[Chat, Responses]
 
@@ -40,6 +42,10 @@ class Meter:
         self._leaf = leaf
         self._usage_comes = usage_comes
         self._hide_usage = hide_usage
+        self.stopped: bool = False
+        """The budget ends the stream here: close it."""
+        self._bound = 0
+        """Output tokens that cannot be more so far."""
         self._events = 0
         self._texts: list[str] = []
         self._refusal = ""
@@ -60,7 +66,7 @@ class Meter:
         The last word waits for the usage that comes right behind it: many readers stop there, and nobody would ever
         know what the stream has cost.
         """
-        if self.error is not None:
+        if self.error is not None or self.stopped:
             return False
         waits = self._last_word and self._usage_comes and self._usage is None and len(self.ready) == 1
         return waits or not self.ready
@@ -110,6 +116,22 @@ class Meter:
             self.ready.append(event)
         if self._leaf.deferred and (self._response is not None or (only_usage and self._finish is not None)):
             self.ended()  # nothing more can come, whether or not the reader stays for the end
+        elif choices and self._leaf.leased and not self._last_word:
+            self._lease(event, usage)
+
+    def _lease(self, event: Any, usage: Any) -> None:
+        """Hold enough for what has come; where there is no more, end the stream as a length limit does."""
+        told = whole(get(usage, "completion_tokens"))  # some servers count along
+        self._bound = self._bound + sum(_bytes(get(choice, "delta")) for choice in event.choices)
+        self._bound = self._bound if told is None else told
+        if self._leaf.lasts(self._bound):
+            return
+        self.stopped = True
+        choices: list[Any] = []
+        for choice in event.choices:
+            nothing = choice.delta.model_copy(update=dict.fromkeys(dict(choice.delta)))
+            choices.append(choice.model_copy(update={"delta": nothing, "finish_reason": "length"}))
+        self.ready.append(event.model_copy(update={"choices": choices, "usage": None}))
 
     def _see_choice(self, choice: Any) -> None:
         delta, place = get(choice, "delta"), get(choice, "index") or 0
@@ -155,7 +177,7 @@ class Meter:
             "usage": self._usage,
         })  # fmt: skip
 
-    def ended(self) -> None:
+    def ended(self, *, dropped: bool = False) -> None:
         """Account for the stream: whole, or cut. A second time does nothing."""
         if self._ended:
             return
@@ -164,12 +186,14 @@ class Meter:
             reading = self.reading
         except Exception:  # noqa: BLE001  # what a server sent can be anything at all
             reading = Reading(status="failed", fault="malformed")
-        if reading.fault in ("cut", "malformed"):
-            self._leaf.cut(reading)
+        if self.stopped:
+            self._leaf.finish(replace(reading, partial=True, finish_reasons=("length",)))
+        elif reading.fault in ("cut", "malformed"):
+            (self._leaf.dropped if dropped else self._leaf.cut)(reading)
         else:
             self._leaf.finish(reading)
 
-    def left(self) -> None:
+    def left(self, *, dropped: bool = False) -> None:
         """Account for a stream that its reader has closed, or dropped.
 
         A finalizer can run in the middle of anything, under locks that accounting takes: so another thread does it, and
@@ -177,14 +201,21 @@ class Meter:
         """
         if self._ended:
             return
-        thread = threading.Thread(target=self.ended, daemon=True)
+        thread = threading.Thread(target=self.ended, kwargs={"dropped": dropped}, daemon=True)
         try:
             thread.start()
         except RuntimeError:  # the interpreter is going down, and all threads with it
-            self.ended()
+            self.ended(dropped=dropped)
         else:
             thread.join(_PATIENCE)
 
 
-def _bytes(text: Any) -> int:
-    return len(text.encode("utf-8", "surrogatepass")) if isinstance(text, str) else 0
+def _bytes(said: Any) -> int:
+    """Bytes of all text in a chunk, wherever it stands: no tokenizer over bytes makes more tokens of it."""
+    if isinstance(said, str):
+        return len(said.encode("utf-8", "surrogatepass"))
+    if isinstance(said, (list, tuple)):
+        return sum(map(_bytes, cast("list[Any]", said)))
+    if isinstance(said, Mapping):
+        return sum(map(_bytes, cast("Mapping[str, Any]", said).values()))
+    return _bytes(said.model_dump(exclude_none=True)) if hasattr(said, "model_dump") else 0

@@ -35,7 +35,7 @@ class _Metered(_Proxy):
                 setattr(response, name, _noticed(getattr(response, name), meter))
 
     def __del__(self) -> None:
-        self._self_meter.left()
+        self._self_meter.left(dropped=True)
 
 
 def _noticed(close: Callable[[], Any], meter: Meter) -> Callable[[], Any]:
@@ -64,6 +64,8 @@ class Metered(_Metered):
         while meter.hungry:
             try:
                 meter.see(self._event())
+                if meter.stopped:
+                    self._shut()
             except Exception as error:  # noqa: PERF203  # its end, or what cut it
                 meter.ended()
                 if not meter.ready:
@@ -89,6 +91,16 @@ class Metered(_Metered):
                 raise error from broken
             raise
 
+    def _shut(self) -> None:
+        """End the stream here: what was seen is accounted for, and nothing more is generated.
+
+        Raises:
+            StopIteration: as at any stream's end.
+        """
+        self._self_meter.ended()
+        self.__wrapped__.close()
+        raise StopIteration
+
 
 class AsyncMetered(_Metered):
     """A metered stream of an async client."""
@@ -108,6 +120,8 @@ class AsyncMetered(_Metered):
         while meter.hungry:
             try:
                 meter.see(await self._event())
+                if meter.stopped:
+                    await self._shut()
             except Exception as error:  # noqa: PERF203  # its end, or what cut it
                 meter.ended()
                 if not meter.ready:
@@ -128,6 +142,16 @@ class AsyncMetered(_Metered):
         error = self._self_meter.over()
         assert error is not None
         raise error
+
+    async def _shut(self) -> None:
+        """As `Metered._shut()`.
+
+        Raises:
+            StopAsyncIteration: as at any stream's end.
+        """
+        self._self_meter.ended()
+        await self.__wrapped__.close()
+        raise StopAsyncIteration
 
 
 def close_sync(stream: Any) -> None:
