@@ -84,8 +84,10 @@ class Meter:
         """The next event; raises what the stream ended with when there is none."""
         if self.ready:
             return self.ready.popleft()
-        error, self.error = self.error, None
+        error = self.error
         assert error is not None
+        if not self.stopped:
+            self.error = None
         try:
             raise error
         finally:
