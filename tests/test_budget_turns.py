@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from nightly import examples
 
 import ttc_middleware as ttc
+from ttc_middleware import _ledger
 from ttc_middleware._account import Ask, Hold, Ticket
 from ttc_middleware._ledger import Ledger
 
@@ -280,3 +282,99 @@ def test_a_forked_child_has_nothing_held_and_nobody_waiting():
     assert (ledger.reserved, ledger.parked) == ({"tokens": 0, "seats": 0}, {"tokens": 0, "seats": 0})
     assert not ledger.waiting_for_seats
     assert isinstance(ledger.reserve(ask(10), print), Hold)
+
+
+def test_what_a_ledger_limits_but_nobody_asks_for_stays_as_it_is():
+    ledger = Ledger({"tokens": 10, "usd": 10, "samples": 3})
+    held = ledger.reserve(Ask({}, 5, {"tokens": 1}), print)
+    assert held.extend(7) == 7
+    assert ledger.reserved == {"tokens": 7, "usd": 0, "samples": 0}
+    held.park()
+    assert held.extend(8) == 8
+    assert ledger.parked == {"tokens": 8, "usd": 0, "samples": 0}
+    held.settle()
+    ledger.charge({"usd": 4})
+    assert ledger.spent == {"tokens": 8, "usd": 4, "samples": 0}
+    assert set(ledger.reserved.values()) == set(ledger.parked.values()) == set(ledger.overrun.values()) == {0}
+
+
+def test_what_is_charged_beyond_the_limit_is_an_overrun_once():
+    ledger = Ledger({"tokens": 10})
+    overruns = []
+    for cost in (6, 6, 3, 0):
+        ledger.charge({"tokens": cost})
+        overruns.append(ledger.overrun["tokens"])
+    assert overruns == [0, 2, 5, 5]
+
+
+def test_what_is_granted_is_a_whole_number():
+    ledger = Ledger({"usd": 100})
+    held = ledger.reserve(Ask({}, 40, {"usd": 7}), print)
+    assert (held.granted, type(held.granted)) == (14, int)
+
+
+def test_nothing_is_remembered_of_what_is_over():
+    ledger, queues = Ledger({"tokens": 10}), Queues()
+    before = dict(_ledger._known)
+    queues.ask(ledger, 10, "open")
+    given_up, _, refused = (queues.ask(ledger, tokens, "waits") for tokens in (3, 4, 8))
+    assert len(_ledger._known) == len(before) + 4
+    given_up.withdraw()
+    given_up.withdraw()
+    queues.open.pop().settle({"tokens": 5})
+    assert isinstance(refused.outcome, ttc.BudgetExceeded)
+    queues.settle()
+    assert _ledger._known == before
+    with pytest.raises(ttc.BudgetExceeded):
+        ledger.reserve(ask(20), print)
+    assert _ledger._known == before
+
+
+def test_a_balance_is_in_the_units_that_people_use():
+    ledger = Ledger(ttc.Budget(usd="0.50", tokens=900).limits)
+    ledger.reserve(Ask({"usd": 100_000_000, "tokens": 300}), print).settle({"usd": 200_000_000, "tokens": 100})
+    ledger.reserve(Ask({"usd": 50_000_000}), print)
+    balance = ledger.balance()
+    assert balance.limits == {"usd": 0.5, "tokens": 900}
+    assert balance.spent == {"usd": 0.2, "tokens": 100}
+    assert balance.held == {"usd": 0.05, "tokens": 0}
+    assert balance.left == {"usd": 0.25, "tokens": 800}
+
+
+def test_an_account_is_exhausted_once_tokens_or_dollars_are_spent_for_good():
+    above = Ledger({"tokens": 10, "usd": 2_000_000_000, "samples": 1}, name="the process")
+    ledger = above.below({"tokens": 100})
+    ledger.reserve(Ask({"samples": 1, "tokens": 9}), print).settle()
+    held = ledger.reserve(ask(1), print)
+    assert ledger.exhausted() is None
+    held.settle()
+    over = ledger.exhausted()
+    assert over is not None
+    assert (over.resource, over.limit, over.spent, over.whose) == ("tokens", 10, 10, "the process")
+    above.reset()
+    ledger.charge({"usd": 3_000_000_000})
+    over = ledger.exhausted()
+    assert over is not None
+    assert (over.resource, over.limit, over.spent) == ("usd", 2, 3)
+
+
+def test_an_account_is_opened_below_several_others():
+    left, right = Ledger({"tokens": 10}), Ledger({"usd": 10})
+    below = left.below({"samples": 4}, right, name="mine")
+    assert (below.path, below.limits, below.name) == ((below, right, left), {"samples": 4}, "mine")
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_a_child_process_starts_without_what_the_parents_threads_held():
+    ledger = Ledger({"tokens": 10})
+    ledger.reserve(ask(6), print)
+    with _ledger._lock:  # as another thread may, at that moment
+        child = os.fork()
+        if not child:
+            try:
+                ledger.forget()
+                granted = isinstance(ledger.reserve(ask(10), print), Hold)
+                os._exit(0 if granted and len(_ledger._known) == 1 else 1)
+            finally:
+                os._exit(2)
+    assert os.waitpid(child, 0)[1] == 0
