@@ -13,7 +13,7 @@ from nightly import NIGHTLY
 import ttc_middleware as ttc
 from ttc_middleware import _account, _ledger
 from ttc_middleware._account import Ask, Hold, Ticket
-from ttc_middleware._context import SCOPE, SETTINGS
+from ttc_middleware._context import SCOPE
 
 PROMPT = "a b c d e"
 
@@ -26,10 +26,9 @@ def store():
 
 @pytest.mark.parametrize("late", [False, True], ids=["at once", "late"])
 @pytest.mark.anyio
-@pytest.mark.usefixtures("fresh")
-async def test_searches_blocks_and_plain_calls_keep_a_budget_that_is_elsewhere(store, late):
+async def test_searches_blocks_and_plain_calls_keep_a_budget_that_is_elsewhere(store, late, fresh):
     shared = store.root({"tokens": 3_000, "samples": 30, "seats": 3}, "everybody", late=late)
-    SETTINGS.roots, SETTINGS.ledger = (shared,), shared
+    fresh.roots, fresh.ledger = (shared,), shared
 
     async def script(body, number):
         await steps(number % 4)
@@ -59,10 +58,9 @@ async def test_searches_blocks_and_plain_calls_keep_a_budget_that_is_elsewhere(s
 
 
 @pytest.mark.anyio
-@pytest.mark.usefixtures("fresh")
-async def test_who_stops_waiting_for_an_answer_leaves_nothing_held_elsewhere(store):
+async def test_who_stops_waiting_for_an_answer_leaves_nothing_held_elsewhere(store, fresh):
     shared = store.root({"tokens": 300}, late=True)
-    SETTINGS.roots, SETTINGS.ledger = (shared,), shared
+    fresh.roots, fresh.ledger = (shared,), shared
     model = Model(lambda body, number: steps(3))
     held = store.root({}).below({}, shared)
     held.late = False
@@ -78,10 +76,9 @@ async def test_who_stops_waiting_for_an_answer_leaves_nothing_held_elsewhere(sto
     assert shared.balance().left == {"tokens": 300}
 
 
-@pytest.mark.usefixtures("fresh")
-def test_blocking_calls_keep_it_too(store):
+def test_blocking_calls_keep_it_too(store, fresh):
     shared = store.root({"tokens": 600}, late=True)
-    SETTINGS.roots, SETTINGS.ledger = (shared,), shared
+    fresh.roots, fresh.ledger = (shared,), shared
     model = Model(lambda body, number: Completion(("ok",), output_tokens=body["max_tokens"]))
     with ttc.policy(budget=ttc.Budget(tokens=5_000)):
         assert SCOPE.get().ledger.store is store

@@ -286,8 +286,11 @@ def test_a_forked_child_has_nothing_held_and_nobody_waiting():
 
 def test_what_a_ledger_limits_but_nobody_asks_for_stays_as_it_is():
     ledger = Ledger({"tokens": 10, "usd": 10, "samples": 3})
+    ledger.reserve(Ask({"usd": 10}), print).settle({"usd": 0})
     held = ledger.reserve(Ask({}, 5, {"tokens": 1}), print)
+    full = ledger.reserve(Ask({"usd": 10}), print)
     assert held.extend(7) == 7
+    full.settle({})
     assert ledger.reserved == {"tokens": 7, "usd": 0, "samples": 0}
     held.park()
     assert held.extend(8) == 8
@@ -350,7 +353,7 @@ def test_an_account_is_exhausted_once_tokens_or_dollars_are_spent_for_good():
     held.settle()
     over = ledger.exhausted()
     assert over is not None
-    assert (over.resource, over.limit, over.spent, over.whose) == ("tokens", 10, 10, "the process")
+    assert (over.resource, over.limit, over.spent, over.needed, over.whose) == ("tokens", 10, 10, 0, "the process")
     above.reset()
     ledger.charge({"usd": 3_000_000_000})
     over = ledger.exhausted()
