@@ -52,9 +52,9 @@ class Adapter:
 
     def describe(self, call):
         most, stream = call.arguments.get("max_tokens"), call.arguments["stream"]
-        return ttc.Request(provider="bench", model="bench", max_tokens=most, stream=stream, aloud=self.aloud)
+        return ttc.Request(provider="local", model="bench", max_tokens=most, stream=stream, aloud=self.aloud)
 
-    def bound(self, call):
+    def bound(self, call):  # noqa: ARG002  # all prompts are alike
         return PROMPT
 
     def read(self, output):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from contextlib import suppress
 
 import anyio
 import pytest
@@ -24,7 +25,7 @@ async def test_whatever_is_cancelled_and_whenever_the_account_is_right_in_the_en
         await schedule(random.Random(seed))
 
 
-async def schedule(chance):
+async def schedule(chance):  # noqa: C901  # one story, told in order
     known = dict(_ledger._known)
     process, user, block = (chance.randint(300, 3_000) for _ in range(3))
     ttc.configure(
@@ -46,11 +47,9 @@ async def schedule(chance):
         return await model(max_tokens=most)
 
     async def call(name, place, most):
-        with anyio.CancelScope() as scopes[place], ttc.tags(user=name):
-            try:
-                await (search if place % 3 else model)(**{"most" if place % 3 else "max_tokens": most})
-            except (ttc.BudgetExceeded, ValueError):
-                pass
+        wanted = {"most" if place % 3 else "max_tokens": most}
+        with anyio.CancelScope() as scopes[place], ttc.tags(user=name), suppress(ttc.BudgetExceeded, ValueError):
+            await (search if place % 3 else model)(**wanted)
 
     scopes: dict[int, anyio.CancelScope] = {}
     with ttc.policy(budget=ttc.Budget(tokens=block)):

@@ -197,7 +197,7 @@ def test_who_was_sent_back_three_times_goes_before_everybody_and_then_lets_all_i
 
 
 def test_who_goes_before_everybody_and_gives_up_holds_nobody_up():
-    blocks, users, meets = crossing()
+    blocks, _, meets = crossing()
     queues = Queues()
     queues.ask(blocks[0], 10, "open")
     unlucky = queues.ask(meets[0, 0], 10, "unlucky")

@@ -9,10 +9,10 @@ import pytest
 from fake_model import Completion, Fake, Model, fresh, place  # noqa: F401
 
 import ttc_middleware as ttc
-from ttc_middleware._budget import Ledger
 from ttc_middleware._context import SCOPE
 from ttc_middleware._faults import Failure
 from ttc_middleware._leaf import Leaf
+from ttc_middleware._ledger import Ledger
 
 pytestmark = [pytest.mark.usefixtures("fresh")]
 

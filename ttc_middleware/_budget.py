@@ -79,6 +79,6 @@ def _dollars(value: Decimal | str | float) -> Decimal:
     raise ValueError(f"Budget(usd=) must be a positive number of dollars, or None; got {value!r}")
 
 
-def scaled(resource: Resource, amount: int) -> float:
+def scaled(resource: Resource, amount: float) -> float:
     """An amount of a ledger in the unit that people use: dollars, not nano-dollars."""
     return amount / NANO if resource == "usd" else amount

@@ -114,15 +114,15 @@ class Ledger:
             known = _known.get(ask.id)
             if known is not None:
                 return known
-            outcome = self._admit(ask, None)
+            outcome = self.admit(ask, None)
             if isinstance(outcome, BudgetExceeded):
                 raise outcome
-            if isinstance(outcome, Ledger):
-                ticket = Ticket(self, ask, wake)
-                outcome.enqueue(ticket)
-                outcome = ticket
-            _known[ask.id] = outcome
-        return outcome
+            if isinstance(outcome, Hold):
+                _known[ask.id] = outcome
+                return outcome
+            ticket = _known[ask.id] = Ticket(self, ask, wake)
+            outcome.enqueue(ticket)
+        return ticket
 
     def extend(self, hold: Hold, upto: int) -> int:
         """See `Account.extend`."""
@@ -224,7 +224,7 @@ class Ledger:
         ticket.at = self
         self.line(ticket.ask).add(_own(ticket).via[self], ticket)
 
-    def _admit(self, ask: Ask, ticket: Ticket | None) -> Hold | BudgetExceeded | Ledger:
+    def admit(self, ask: Ask, ticket: Ticket | None) -> Hold | BudgetExceeded | Ledger:
         """A hold if it fits and it is its turn; an error if it never will fit; else the ledger to wait at.
 
         Args:
@@ -276,9 +276,9 @@ class Ledger:
                 node.reserved[resource] += amounts.get(resource, 0)
                 node.parked[resource] += amounts.get(resource, 0) if parked else 0
 
-    def _exceeded(self, resource: Resource, taken: int, needed: int = 0) -> BudgetExceeded:
-        figures = (scaled(resource, amount) for amount in (self.limits[resource], taken, needed))
-        return BudgetExceeded(resource, *figures, self.name)
+    def _exceeded(self, resource: Resource, taken: float, needed: float = 0) -> BudgetExceeded:
+        limit, taken, needed = (scaled(resource, amount) for amount in (self.limits[resource], taken, needed))
+        return BudgetExceeded(resource, limit, taken, needed, self.name)
 
 
 def _served(nodes: Iterable[Ledger]) -> list[Ticket]:
@@ -288,7 +288,7 @@ def _served(nodes: Iterable[Ledger]) -> list[Ticket]:
     for node in todo:  # which may grow
         for line in (node.waiting_for_seats, node.waiting_for_money):
             while (ticket := line.next(node)) is not None:
-                outcome = _own(ticket)._admit(ticket.ask, ticket)  # noqa: SLF001  # same module
+                outcome = _own(ticket).admit(ticket.ask, ticket)
                 if outcome is node:
                     break
                 _dequeue(ticket, turn=True)
