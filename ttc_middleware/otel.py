@@ -72,7 +72,7 @@ class UsageProcessor(SpanProcessor):
     def on_start(self, span: Span, parent_context: context.Context | None = None) -> None:
         """Note in whose draw it started."""
         tab, scope = TAB.get(), SCOPE.get()
-        if not _spans.foreign(span) or (tab is None and not scope.trackers and scope.ledger is None):
+        if not _spans.foreign(span) or (tab is None and not scope.trackers and scope.charged is None):
             return
         parent = trace.get_current_span(parent_context).get_span_context().span_id
         with self._lock:

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from . import _portal
 from ._calls import model_call, model_call_sync, seconds_left
-from ._context import OWNED, SCOPE, SETTINGS, TAB, Scope, warn_once
+from ._context import OWNED, SCOPE, TAB, Scope, warn_once
 from ._engine import search
 from ._instrument import patch, wanted
 from ._leaf import Leaf
