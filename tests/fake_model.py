@@ -216,7 +216,7 @@ async def steps(number: int) -> None:
 def fresh(monkeypatch):
     """The process as it starts: nothing configured, nothing warned of, nothing remembered of any server."""
     settings = _context.Settings(instrument=False)
-    for module in ("_context", "_policy", "_limits", "_engine", "_leaf", "_instrument", "_site", "seam", "otel"):
+    for module in ("_context", "_policy", "_limits", "_engine", "_leaf", "_instrument", "_site", "otel"):
         monkeypatch.setattr(f"ttc_middleware.{module}.SETTINGS", settings)
     monkeypatch.setattr(_context, "_warned", set())
     monkeypatch.setattr(_calls, "_refused", set())

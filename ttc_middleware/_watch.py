@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
-from contextvars import ContextVar
+from collections.abc import Callable
+from contextlib import suppress
+from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -96,20 +96,26 @@ def failed(what: str, error: Exception) -> None:
             watcher.failed(what, error)
 
 
-@contextmanager
-def calling() -> Generator[None, None, None]:
-    """Remember who calls, for the draws of the search that is started inside."""
-    watcher = _watcher
-    if watcher is None or _caller.get() is not None:
-        yield
-        return
-    try:
-        caller = watcher.caller()
-    except Exception as error:  # noqa: BLE001  # as above
-        failed("a caller", error)
-        caller = None
-    token = _caller.set(caller)
-    try:
-        yield
-    finally:
-        _caller.reset(token)
+class calling:  # noqa: N801  # read as `with calling():`
+    """Remember who calls, for the draws of the search that is started inside.
+
+    A class, because a generator could not let every exception pass as it is: some allow nothing to be set on them.
+    """
+
+    __slots__ = ("_token",)
+
+    def __init__(self) -> None:
+        self._token: Token[object] | None = None
+
+    def __enter__(self) -> None:
+        watcher = _watcher
+        if watcher is None or _caller.get() is not None:
+            return
+        try:
+            self._token = _caller.set(watcher.caller())
+        except Exception as error:  # noqa: BLE001  # as above
+            failed("a caller", error)
+
+    def __exit__(self, *_: object) -> None:
+        if self._token is not None:
+            _caller.reset(self._token)
