@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 import ttc_middleware as ttc
 from ttc_middleware import _spans
-from ttc_middleware._budget import Ask
+from ttc_middleware._account import Ask
 from ttc_middleware._context import SCOPE
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("fresh")]
@@ -163,7 +163,7 @@ async def test_who_waits_for_room_in_a_budget_leaves_the_queue_at_the_deadline(b
                 await anyio.to_thread.run_sync(lambda: model.sync(PROMPT, max_tokens=300))
             else:
                 await model(PROMPT, max_tokens=300)
-        assert ledger.waiting_for_money == []
+        assert not ledger.waiting_for_money
         hold.settle({})
     assert not model.bodies
 
