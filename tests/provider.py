@@ -223,7 +223,8 @@ class _Handler(BaseHTTPRequestHandler):
         visible = len((reply.text or "").split()) + sum(len(args.split()) + 1 for _, args in reply.tool_calls)
         usage = {"prompt": words(body), "completion": n * (visible + reply.reasoning), "reasoning": n * reply.reasoning}
         kind = self.path.split("?")[0].rsplit("/", 1)[-1]
-        if kind == "messages":
+        if kind == "messages" or "/invoke" in self.path or "awPredict" in self.path:  # Bedrock's, and Vertex's
+            body = {"model": self.path.split("/")[-2 if "/invoke" in self.path else -1], **body}
             answer, events = _message(body, reply, usage), _message_events
         elif kind == "responses":
             answer, events = _response(body, reply, usage), _events
@@ -288,7 +289,8 @@ class _Handler(BaseHTTPRequestHandler):
         if reply.fault == "no finish":
             events = [event for event in events if not any(c.get("finish_reason") for c in event.get("choices", ()))]
         if reply.fault == "error event":
-            events.append({"error": {"message": reply.error, "type": "server_error"}})
+            named = {"type": "error"} if "type" in events[0] else {}
+            events.append({**named, "error": {"message": reply.error, "type": "server_error"}})
         for event in events:
             if reply.pause and self._left_within(reply.pause):
                 raise BrokenPipeError
@@ -444,30 +446,48 @@ def _message(body: dict[str, Any], reply: Reply, usage: dict[str, int]) -> dict[
     counted: dict[str, Any] = {"input_tokens": usage["prompt"], "output_tokens": usage["completion"]}
     if usage["reasoning"]:
         counted["output_tokens_details"] = {"thinking_tokens": usage["reasoning"]}
+    content: list[dict[str, Any]] = [{"type": "text", "text": reply.text or ""}] if reply.text is not None else []
+    if reply.reasoning:
+        content.insert(0, {"type": "thinking", "thinking": "let me see", "signature": "s"})
+    content += [
+        {"type": "tool_use", "id": f"toolu_{place}", "name": name, "input": json.loads(arguments)}
+        for place, (name, arguments) in enumerate(reply.tool_calls)
+    ]
+    finish = {"stop": "end_turn", "length": "max_tokens"}.get(reply.finish, reply.finish)
     return {
         "id": f"msg_{time.monotonic_ns()}",
         "type": "message",
         "role": "assistant",
         "model": body["model"],
-        "content": [{"type": "text", "text": reply.text or ""}],
-        "stop_reason": "max_tokens" if reply.finish == "length" else "end_turn",
+        "content": [] if reply.fault == "empty choices" else content,
+        "stop_reason": "tool_use" if reply.tool_calls else finish,
         "stop_sequence": None,
-        "usage": {**counted, **reply.usage},
+        "usage": None if reply.fault == "no usage" else {**counted, **reply.usage},
     }
 
 
 def _message_events(answer: dict[str, Any]) -> list[dict[str, Any]]:
-    usage, text = answer["usage"], answer["content"][0]["text"]
-    started = {**answer, "content": [], "stop_reason": None, "usage": {**usage, "output_tokens": 1}}
+    # The start knows the prompt, the end what came of it.
+    usage = answer["usage"] or {}
+    prompt = {name: count for name, count in usage.items() if name != "output_tokens_details"}
+    started = {**answer, "content": [], "stop_reason": None, "usage": {**prompt, "output_tokens": 1}}
+    ended = {name: usage[name] for name in ("output_tokens", "output_tokens_details") if name in usage}
+    events: list[dict[str, Any]] = [{"type": "message_start", "message": started}]
+    for place, block in enumerate(answer["content"]):
+        kind = block["type"]
+        if kind == "text":
+            empty = {**block, "text": ""}
+            deltas = [{"type": "text_delta", "text": piece} for piece in _pieces(block["text"])]
+        elif kind == "thinking":
+            empty = {**block, "thinking": "", "signature": ""}
+            deltas = [{"type": "thinking_delta", "thinking": block["thinking"]}]
+        else:
+            empty = {**block, "input": {}}
+            deltas = [
+                {"type": "input_json_delta", "partial_json": piece} for piece in _pieces(json.dumps(block["input"]))
+            ]
+        events.append({"type": "content_block_start", "index": place, "content_block": empty})
+        events += [{"type": "content_block_delta", "index": place, "delta": delta} for delta in deltas]
+        events.append({"type": "content_block_stop", "index": place})
     ending = {"stop_reason": answer["stop_reason"], "stop_sequence": None}
-    return [
-        {"type": "message_start", "message": started},
-        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
-        *(
-            {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": piece}}
-            for piece in _pieces(text)
-        ),
-        {"type": "content_block_stop", "index": 0},
-        {"type": "message_delta", "delta": ending, "usage": usage},
-        {"type": "message_stop"},
-    ]
+    return [*events, {"type": "message_delta", "delta": ending, "usage": ended}, {"type": "message_stop"}]

@@ -10,7 +10,7 @@ from . import _threads, _watch
 from ._context import SETTINGS
 
 # Which adapter knows which SDK. An adapter has instrument() and uninstrument(), and patches only what is imported.
-_ADAPTERS = {"openai": "ttc_openai", "litellm": "ttc_litellm"}
+_ADAPTERS = {"openai": "ttc_openai", "litellm": "ttc_litellm", "anthropic": "ttc_anthropic"}
 _hooked: set[str] = set()
 _undo: dict[str, Callable[[], None]] = {}
 _wanted = False
@@ -18,7 +18,7 @@ _wanted = False
 
 
 def instrument(*, threads: bool = False) -> None:
-    """Let the model calls of known SDKs be seen and steered: openai and litellm, now or when they are imported.
+    """Let the model calls of known SDKs be seen and steered, now or when they are imported: openai, anthropic, litellm.
 
     Patches one method of each, once. Outside draws, budgets and `tracking()` the patch only checks that there is none.
     The first function that is scaled calls this; `configure(instrument=False)` keeps it from doing so.

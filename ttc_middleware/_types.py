@@ -462,7 +462,8 @@ class Request:
     server: str | None = None
     """The host that is asked."""
     remembered: bool = False
-    """The server adds the answer to a conversation that it keeps: every further sample would leave a turn in there."""
+    """The server adds the answer to something that it keeps, such as a conversation: every further sample would leave
+    a turn in there."""
     port: int | None = None
     messages: Sequence[Any] = field(default=(), repr=False, compare=False)
     """The conversation as the caller gave it; it leaves the process only where content capture is asked for."""

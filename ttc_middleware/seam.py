@@ -190,8 +190,8 @@ def _once_if_remembered(plan: Plan | None, call: Call) -> Plan | None:
     warn_once(
         "remembered",
         plan.name,
-        f"{plan.name}: the server adds every sample to the conversation that it keeps, so this call is not scaled: send"
-        " the messages instead of the conversation's id",
+        f"{plan.name}: the server adds every sample to the conversation, the container or the MCP servers that the"
+        " call names, so this call is not scaled: send the messages instead of an id",
     )
     return replace(plan, strategy=Single())
 

@@ -21,7 +21,7 @@ from ttc_middleware.seam import (
     scale_call_sync,
 )
 
-from ._meter import Adapter, Meter
+from ._meter import Adapter
 from ._request import Attempt, Request
 from ._streams import AsyncMetered, AsyncReplayed, Metered, Raw, Replayed
 from ._turns import my_turn
@@ -49,7 +49,7 @@ async def send(adapter: Adapter, request: Request, call: Call, leaf: Leaf) -> An
     stream = response.parse() if _raw(response) else response
     if inspect.isawaitable(stream):
         stream = await stream
-    meter = Meter(adapter, leaf, usage_comes=attempt.usage_comes, hide_usage=not request.asks_usage)
+    meter = request.meter(adapter, leaf, usage_comes=attempt.usage_comes)
     if not leaf.whole:
         leaf.defer()
         return _answered(response, AsyncMetered(stream, meter))
@@ -76,7 +76,7 @@ def send_sync(adapter: Adapter, request: Request, call: Call, leaf: Leaf) -> Any
             response.read()
         return response
     stream = response.parse() if _raw(response) else response
-    meter = Meter(adapter, leaf, usage_comes=attempt.usage_comes, hide_usage=not request.asks_usage)
+    meter = request.meter(adapter, leaf, usage_comes=attempt.usage_comes)
     if not leaf.whole:
         leaf.defer()
         return _answered(response, Metered(stream, meter))
@@ -117,14 +117,14 @@ def passing_sync(request: Request) -> Any:
     return call_model_sync(adapter, request.call, lambda call, leaf: send_sync(adapter, request, call, leaf))
 
 
-def wrapped(client: Any, site: Site, *, asynchronous: bool) -> Any:
-    """A copy of a client whose requests are scaled, and whose own copies are too."""
+def wrapped(client: Any, site: Site, kind: type[Request] = Request, *, asynchronous: bool) -> Any:
+    """A copy of a client whose requests, of this kind, are scaled, and whose own copies are too."""
     copied = _twin(client)
     original: Any = copied.request
     recopied: Any = copied.copy
 
     async def request(cast_to: Any, options: Any, *, stream: bool = False, stream_cls: Any = None) -> Any:
-        made = Request(copied, original, cast_to, options, stream, stream_cls)
+        made = kind(copied, original, cast_to, options, stream, stream_cls)
         adapter = made.adapter
         if adapter is None or disabled() or owned():
             return await made.untouched()
@@ -132,7 +132,7 @@ def wrapped(client: Any, site: Site, *, asynchronous: bool) -> Any:
         return await scale_call(here, made.call, lambda call, leaf: send(adapter, made, call, leaf))
 
     def request_sync(cast_to: Any, options: Any, *, stream: bool = False, stream_cls: Any = None) -> Any:
-        made = Request(copied, original, cast_to, options, stream, stream_cls)
+        made = kind(copied, original, cast_to, options, stream, stream_cls)
         adapter = made.adapter
         if adapter is None or disabled() or owned():
             return made.untouched()
@@ -140,7 +140,7 @@ def wrapped(client: Any, site: Site, *, asynchronous: bool) -> Any:
         return scale_call_sync(here, made.call, lambda call, leaf: send_sync(adapter, made, call, leaf))
 
     def again(*args: Any, **kwargs: Any) -> Any:
-        return wrapped(recopied(*args, **kwargs), site, asynchronous=asynchronous)
+        return wrapped(recopied(*args, **kwargs), site, kind, asynchronous=asynchronous)
 
     copied.request = request if asynchronous else request_sync
     copied.copy = copied.with_options = again
@@ -152,9 +152,11 @@ def _twin(client: Any) -> Any:
     twin: Any = copy.copy(client)
     kept = cast("dict[str, Any]", vars(twin))
     kind = cast("type[Any]", type(twin))
-    for name in list(kept):
+    for name, value in list(kept.items()):  # `chat` and its like would go on calling the original
         if isinstance(getattr(kind, name, None), cached_property):
-            del kept[name]  # `chat` and its like would go on calling the original
+            del kept[name]
+        elif getattr(value, "_client", None) is client:
+            kept[name] = type(value)(twin)
     return twin
 
 

@@ -8,16 +8,25 @@ from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, Union, cast
+from typing import Any, ClassVar, Protocol, cast
 
+from ttc_middleware import Adapter as AnyAdapter
 from ttc_middleware import Reading
 from ttc_middleware.seam import Leaf
 
-from ._chat import Chat
-from ._responses import Responses
 from ._usage import get, read_usage, whole
 
-Adapter = Union[Chat, Responses]
+
+class Adapter(AnyAdapter, Protocol):
+    """`Chat`, `Responses`, or how the requests of another SDK are read: a dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def server(self) -> str | None:
+        """The host that is asked."""
+        ...
+
 
 _LAST = ("response.completed", "response.incomplete", "response.failed")
 _PATIENCE = 1.0  # seconds to wait for the accounts of a stream that was left

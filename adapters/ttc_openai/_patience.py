@@ -34,16 +34,15 @@ class Remaining:
         return str(max(0.0, min(self._deadline - time.monotonic(), self._most)))
 
 
-def patience(given: Any, default: Any, deadline: float) -> Any:
+def patience(given: Any, default: Any, deadline: float, of_sdk: type[Any]) -> Any:
     """The caller's time-outs, cut short by a deadline.
 
     Args:
         given: of the request: seconds, an `httpx.Timeout`, None for none, or something else for "not given".
         default: of the client, an `httpx.Timeout` or seconds.
         deadline: on `time.monotonic()`'s clock.
+        of_sdk: the SDK's own class of time-outs.
     """
-    import openai  # noqa: PLC0415  # an extra; whoever is here has imported it
-
     if not isinstance(given, (int, float, type(None))) and not hasattr(given, "read"):  # not given
         given = default
     if isinstance(getattr(given, "read", None), Remaining):  # cut short already: a wrapped client, instrumented
@@ -51,6 +50,6 @@ def patience(given: Any, default: Any, deadline: float) -> Any:
     names = ("connect", "read", "write", "pool")
     parts = {name: getattr(given, name, given) for name in names}
     left = max(0.001, deadline - time.monotonic())
-    kind = cast("Any", type(given) if hasattr(given, "read") else openai.Timeout)
+    kind = cast("type[Any]", type(given) if hasattr(given, "read") else of_sdk)
     shorter: dict[str, Any] = {name: left if part is None else min(part, left) for name, part in parts.items()}
     return kind(**{**shorter, "read": Remaining(deadline, parts["read"])})

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from typing import Any, cast
+from functools import cached_property, lru_cache
+from typing import Any, ClassVar, cast
 
 from ttc_middleware import Call
 from ttc_middleware.seam import Leaf, deadline, retried
 
 from ._chat import Chat
-from ._meter import Adapter
+from ._meter import Adapter, Meter
 from ._patience import patience
 from ._responses import Responses
 from ._usage import get
@@ -31,7 +32,7 @@ _PROVIDERS = {
     "generativelanguage.googleapis.com": "gcp.gemini",
     "openrouter.ai": "openrouter",
 }
-_LOCAL = ("127.0.0.1", "localhost", "::1", "0.0.0.0")  # noqa: S104  # compared with, never bound to
+LOCAL = ("127.0.0.1", "localhost", "::1", "0.0.0.0")  # noqa: S104  # compared with, never bound to
 _RAW = "x-stainless-raw-response"
 _BAD_REQUEST = (400, 422)
 _UNKNOWN = re.compile(r"un(supported|recogni[sz]ed|known|expected)|not (supported|permitted|allowed)|forbidden|extra")
@@ -45,22 +46,22 @@ _refused: set[tuple[str | None, str, str | None]] = set()
 def _adapters(host: str, port: int | None, *, azure: bool) -> dict[str, Adapter]:
     """By the end of the path: how requests to this host are read."""
     named = next((name for ending, name in _PROVIDERS.items() if host.endswith(ending)), "openai")
-    provider = "azure.ai.openai" if azure else "local" if host in _LOCAL else named
+    provider = "azure.ai.openai" if azure else "local" if host in LOCAL else named
     return {"/chat/completions": Chat(provider, host, port=port), "/responses": Responses(provider, host, port=port)}
 
 
-@lru_cache(maxsize=1)
-def _sync_client() -> type[Any]:
-    import openai  # noqa: PLC0415  # an extra; whoever is here has imported it
-
-    package: Any = openai
-    kind: type[Any] = package._base_client.SyncAPIClient  # noqa: SLF001  # the base of all that block
+@lru_cache(maxsize=8)
+def _sync_client(package: str) -> type[Any]:
+    """The base of all clients that block; whoever is here has imported the package."""
+    kind: type[Any] = importlib.import_module(f"{package}._base_client").SyncAPIClient
     return kind
 
 
 @dataclass(frozen=True)
 class Request:
     """One request of the SDK, as `request()` gets it."""
+
+    package: ClassVar[str] = "openai"
 
     client: Any
     original: Callable[..., Any]
@@ -93,7 +94,7 @@ class Request:
         )  # or not given
         return not raw and not callable(self.options.post_parser)
 
-    @property
+    @cached_property
     def body(self) -> dict[str, Any]:
         """What is sent, with the caller's `extra_body`: apart, it would overrule what we change."""
         return {**self.options.json_data, **(self.options.extra_json or {})}
@@ -115,10 +116,22 @@ class Request:
         return allowed
 
     @property
+    def silence(self) -> dict[str, Any]:
+        """The options by which the SDK makes no span of its own for a model call that has ours."""
+        return {}
+
+    def meter(self, adapter: Adapter, leaf: Leaf, *, usage_comes: bool) -> Meter:
+        """What adds up the stream that it brings."""
+        return Meter(adapter, leaf, usage_comes=usage_comes, hide_usage=not self.asks_usage)
+
+    @property
     def in_time(self) -> dict[str, Any]:
         """The changes by which a client that blocks keeps the deadline; an async one is cancelled at it."""
-        ends = deadline() if isinstance(self.client, _sync_client()) else None
-        return {} if ends is None else {"timeout": patience(self.options.timeout, self.client.timeout, ends)}
+        ends = deadline() if isinstance(self.client, _sync_client(self.package)) else None
+        if ends is None:
+            return {}
+        of_sdk = importlib.import_module(self.package).Timeout
+        return {"timeout": patience(self.options.timeout, self.client.timeout, ends, of_sdk)}
 
     def untouched(self) -> Any:
         """Send it as it is; where an outer layer accounts for a model call, it owns retries and deadline too."""
@@ -163,7 +176,7 @@ class Attempt:
         """Send it; gives an awaitable where the client is async."""
         request = self._request
         # An empty extra_json makes the SDK drop what the caller marked as omitted.
-        changes: dict[str, Any] = {"json_data": self._body, "extra_json": {}}
+        changes: dict[str, Any] = {**request.silence, "json_data": self._body, "extra_json": {}}
         if self._leaf.retried:
             self._leaf.retries = min(self._leaf.retries, request.retries)
             changes["max_retries"] = 0  # the engine retries

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import wraps
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, TypeVar
 
 from ttc_middleware import Budget, Strategy, Verifier
 from ttc_middleware.seam import OnReject, Site, Thinking
 
 from ._chat import Chat
-from ._client import passing, passing_sync, wrapped
+from ._client import wrapped
+from ._patches import Patches
 from ._request import Request
 
 C = TypeVar("C")
@@ -77,50 +77,15 @@ def instrument() -> None:
     """
     openai = _openai()
     bases = (openai._base_client.AsyncAPIClient, openai._base_client.SyncAPIClient)  # noqa: SLF001  # the choke point
-    # Another instrumentation may have put its own `request` on the leaves, which would pass the base by.
-    leaves = [leaf for leaf in (openai.AsyncOpenAI, openai.OpenAI) if _own(leaf) is not None]
-    for owner in (*bases, *leaves):
-        if not any(patched.owner is owner and _own(owner) is patched.ours for patched in _patched):
-            _patched.append(_patch(owner))
+    _patches.put(bases, leaves=(openai.AsyncOpenAI, openai.OpenAI))
 
 
 def uninstrument() -> None:
     """Put the SDK back as it was; where somebody has wrapped what we put there, ours stays below and does nothing."""
-    while _patched:
-        patched = _patched.pop()
-        if _own(patched.owner) is patched.ours:
-            patched.owner.request = patched.original
+    _patches.undo()
 
 
-class _Patch(NamedTuple):
-    owner: Any
-    original: Any
-    ours: Any
-
-
-_patched: list[_Patch] = []
-
-
-def _patch(owner: Any) -> _Patch:
-    original = _own(owner)
-
-    @wraps(original)
-    async def request(self: Any, cast_to: Any, options: Any, *, stream: bool = False, stream_cls: Any = None) -> Any:
-        made = Request(self, original.__get__(self, type(self)), cast_to, options, stream, stream_cls)
-        return await (passing(made) if _patched else made.untouched())
-
-    @wraps(original)
-    def request_sync(self: Any, cast_to: Any, options: Any, *, stream: bool = False, stream_cls: Any = None) -> Any:
-        made = Request(self, original.__get__(self, type(self)), cast_to, options, stream, stream_cls)
-        return passing_sync(made) if _patched else made.untouched()
-
-    owner.request = request if owner.__name__.startswith("Async") else request_sync
-    return _Patch(owner, original, owner.request)
-
-
-def _own(owner: Any) -> Any:
-    """What a class itself has for `request`, not what it inherits."""
-    return cast("dict[str, Any]", vars(owner)).get("request")
+_patches = Patches(Request)
 
 
 def _openai() -> Any:

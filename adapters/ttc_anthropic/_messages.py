@@ -1,0 +1,156 @@
+"""Messages: how to change a request, and what a message says. Pure; needs no SDK."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+from ttc_middleware import Call, Capability, Draw, Reading, Request, ToolCall, Usage
+from ttc_middleware.seam import warn_once
+from ttc_openai.stainless import decoded, get, whole
+
+from ._bound import prompt_bound
+from ._models import fitting, thinking
+from ._usage import read_usage
+
+_CAN = frozenset(Capability) - {Capability.SEED, Capability.CHOICES, Capability.EXTEND}
+_ENDINGS: Mapping[str, Mapping[str, Any]] = {
+    "max_tokens": {"status": "truncated"},
+    "model_context_window_exceeded": {"status": "truncated"},
+    # The caller is to send it back for the rest.
+    "pause_turn": {"status": "truncated"},
+    "compaction": {"status": "truncated"},
+    "refusal": {"status": "abstained", "fault": "refused"},
+}
+
+
+@dataclass(frozen=True)
+class Messages:
+    """The adapter of `/v1/messages`. It has no seed and no `n`.
+
+    Args:
+        provider: as in `gen_ai.provider.name`.
+        server: the host that is asked.
+        slots: requests that the server works on at once; None: any number.
+        prefill: the model goes on with a partial answer; Claude does so up to version 4.5, while it is not thinking.
+    """
+
+    provider: str = "anthropic"
+    server: str | None = None
+    slots: int | None = None
+    prefill: bool = False
+
+    @property
+    def can(self) -> frozenset[Capability]:
+        """Everything but a seed and `n`; continuing a partial answer where the model takes a prefill."""
+        return _CAN | {Capability.EXTEND} if self.prefill else _CAN
+
+    def apply(self, call: Call, draw: Draw, /) -> Call:
+        """The request with the draw's changes."""
+        body = dict(call.arguments)
+        stop = None if draw.stop is None else list(draw.stop)
+        named = {"model": draw.model, "max_tokens": draw.max_tokens, "stop_sequences": stop}
+        body.update({name: value for name, value in named.items() if value is not None})
+        if draw.thinking is not None:
+            limit = whole(body.get("max_tokens"))
+            model = str(body.get("model"))
+            body.update(thinking(model, draw.thinking, limit, body.get("output_config")))
+            if draw.thinking not in (0, "none") and not is_thinking(body):
+                warn_once("no room to think", model, f"max_tokens={limit} leaves {model} no room to think: it does not")
+        elif draw.max_tokens is not None and "thinking" in body:
+            body["thinking"] = fitting(body["thinking"], draw.max_tokens)
+        if draw.temperature is not None and not is_thinking(body):  # the API takes one or the other
+            body["temperature"] = draw.temperature
+        said = [(draw.instruction, "user"), (draw.extend, "assistant")]
+        # Two messages of the user in a row are one turn to the API, which wants no blanks at a prefill's end.
+        turns = [{"role": role, "content": text.rstrip()} for text, role in said if text is not None]
+        if turns:
+            body["messages"] = [*(body.get("messages") or ()), *turns]
+        return replace(call, arguments=body)
+
+    def merge(self, call: Call, n: int, /) -> Call:
+        """The API has no `n`."""
+        raise NotImplementedError
+
+    def split(self, output: Any, /) -> Sequence[Any]:
+        """The API has no `n`."""
+        raise NotImplementedError
+
+    def describe(self, call: Call, /) -> Request:
+        """What the request asks for."""
+        body = call.arguments
+        temperature = body.get("temperature")
+        contents: list[Any] = [get(message, "content") for message in body.get("messages") or ()]
+        blocks = [block for content in contents if isinstance(content, list) for block in cast("list[Any]", content)]
+        return Request(
+            provider=self.provider,
+            model=str(body.get("model") or "unknown"),
+            max_tokens=whole(body.get("max_tokens")),
+            temperature=temperature if isinstance(temperature, (int, float)) else None,
+            stream=bool(body.get("stream")),
+            tool_results=any(get(block, "type") == "tool_result" for block in blocks),
+            server=self.server,
+            remembered=_remembered(body),
+        )
+
+    def bound(self, call: Call, /) -> int:
+        """Bytes of the prompt; what the server remembers, fetches or runs by itself it alone knows."""
+        return prompt_bound(call.arguments)
+
+    def read(self, output: Any, /) -> Reading:
+        """What a message says: a parsed one, a raw one, or what a server sent in its place."""
+        streamed = getattr(output, "ttc_reading", None)
+        if isinstance(streamed, Reading):
+            return streamed
+        output = decoded(output)
+        content = get(output, "content")
+        if isinstance(output, (str, bytes)) or not isinstance(content, (list, tuple)):
+            return Reading(status="failed", fault="malformed")
+        blocks = cast("Sequence[Any]", content)
+        text = "".join(str(get(block, "text") or "") for block in blocks if get(block, "type") == "text")
+        calls = tuple(
+            ToolCall(str(get(block, "name")), _json(get(block, "input")))
+            for block in blocks
+            if get(block, "type") == "tool_use"
+        )
+        finish = str(get(output, "stop_reason"))
+        ending = _ENDINGS.get(finish)
+        if ending is None and not text and not calls:
+            ending = {"status": "failed", "fault": "empty"}
+        return Reading(
+            text=text,
+            tool_calls=calls,
+            usage=_usage(output, blocks),
+            model=get(output, "model"),
+            id=get(output, "id"),
+            finish_reasons=(finish,),
+            **(ending or {}),
+        )
+
+
+def _usage(output: Any, blocks: Sequence[Any]) -> Usage | None:
+    """The usage; where it does not tell the thinking, a message without a block of it has none."""
+    usage = read_usage(get(output, "usage"))
+    if usage is None or usage.reasoning_tokens is not None:
+        return usage
+    thought = any(get(block, "type") in ("thinking", "redacted_thinking") for block in blocks)
+    return usage if thought else replace(usage, reasoning_tokens=0)
+
+
+def is_thinking(body: Mapping[str, Any]) -> bool:
+    """Whether a request has the model think."""
+    return get(body.get("thinking"), "type") in ("enabled", "adaptive")
+
+
+def _remembered(body: Mapping[str, Any]) -> bool:
+    """Whether draws would leave something behind on a server, or in each other's way."""
+    container = body.get("container")
+    return isinstance(container, str) or get(container, "id") is not None or bool(body.get("mcp_servers"))
+
+
+def _json(arguments: Any) -> str:
+    if isinstance(arguments, str):  # of a stream
+        return arguments
+    return json.dumps({} if arguments is None else arguments, ensure_ascii=False, default=str)
