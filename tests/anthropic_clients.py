@@ -22,10 +22,10 @@ streams_on_trio = pytest.mark.filterwarnings(
 
 
 def blocking_client(provider, kind=anthropic.Anthropic, **options):
-    options = {"api_key": "x", **options}
+    options = options or {"api_key": "x"}
     return kind(base_url=provider.host, http_client=anthropic.DefaultHttpxClient(verify=_TLS), **options)
 
 
 def async_client(provider, kind=anthropic.AsyncAnthropic, **options):
-    options = {"api_key": "x", **options}
+    options = options or {"api_key": "x"}
     return kind(base_url=provider.host, http_client=anthropic.DefaultAsyncHttpxClient(verify=_TLS), **options)

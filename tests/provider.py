@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import select
 import socket
@@ -13,6 +14,7 @@ import struct
 import sys
 import threading
 import time
+import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -92,6 +94,7 @@ class Provider:
         self.billed = Billed()
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
+        self.paths: list[str] = []
         self._lock = threading.Condition()
         provider = self
 
@@ -130,12 +133,14 @@ class Provider:
             self.billed = Billed()
             self.bodies.clear()
             self.headers.clear()
+            self.paths.clear()
 
-    def started(self, body: dict[str, Any], headers: dict[str, str]) -> int:
+    def started(self, body: dict[str, Any], headers: dict[str, str], path: str) -> int:
         with self._lock:
             number = len(self.bodies)
             self.bodies.append(body)
             self.headers.append(headers)
+            self.paths.append(path)
             self.billed.requests += 1
             self.billed.in_flight += 1
             self.billed.peak = max(self.billed.peak, self.billed.in_flight)
@@ -185,7 +190,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers.get("content-length", 0))) or b"{}")
-        number = self.provider.started(body, {name.lower(): value for name, value in self.headers.items()})
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        number = self.provider.started(body, headers, self.path)
         usage: dict[str, int] | None = None
         try:
             reply = self.provider.script(body, number)
@@ -232,7 +238,7 @@ class _Handler(BaseHTTPRequestHandler):
             answer, events = _completion(body, reply, usage, n), partial(_chunks, body=body, words=reply.words)
         if self._broken(json.dumps(answer).encode(), reply, streamed=bool(body.get("stream"))):
             return usage
-        if body.get("stream"):
+        if body.get("stream") or self.path.endswith("-response-stream"):
             return self._stream(events(answer), reply, usage)
         self._json(answer, 200, reply.headers)
         return usage
@@ -295,9 +301,10 @@ class _Handler(BaseHTTPRequestHandler):
             if reply.pause and self._left_within(reply.pause):
                 raise BrokenPipeError
             kind = f"event: {event['type']}\n" if "type" in event else ""
-            self.wfile.write(f"{kind}data: {json.dumps(event)}\n\n".encode())
+            framed = self.path.endswith("-response-stream")
+            self.wfile.write(_frame(event) if framed else f"{kind}data: {json.dumps(event)}\n\n".encode())
             self.wfile.flush()
-        if reply.fault != "cut stream" and not self.path.endswith("/messages"):
+        if reply.fault != "cut stream" and "type" not in events[0]:
             self.wfile.write(b"data: [DONE]\n\n")
         return usage
 
@@ -425,6 +432,17 @@ def _events(answer: dict[str, Any]) -> list[dict[str, Any]]:
         {"type": f"response.{answer['status']}", "response": answer},
     ]
     return [{**event, "sequence_number": number} for number, event in enumerate(events)]
+
+
+def _frame(event: dict[str, Any]) -> bytes:
+    """An event in AWS's binary event stream: lengths, headers, the payload, and checksums of all that."""
+    headers = b""
+    for name, value in {":event-type": "chunk", ":content-type": "application/json", ":message-type": "event"}.items():
+        headers += bytes([len(name)]) + name.encode() + b"\x07" + len(value).to_bytes(2, "big") + value.encode()
+    payload = json.dumps({"bytes": base64.b64encode(json.dumps(event).encode()).decode()}).encode()
+    message = (16 + len(headers) + len(payload)).to_bytes(4, "big") + len(headers).to_bytes(4, "big")
+    message += zlib.crc32(message).to_bytes(4, "big") + headers + payload
+    return message + zlib.crc32(message).to_bytes(4, "big")
 
 
 def fresh() -> None:

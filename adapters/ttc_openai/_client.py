@@ -152,10 +152,13 @@ def _twin(client: Any) -> Any:
     twin: Any = copy.copy(client)
     kept = cast("dict[str, Any]", vars(twin))
     kind = cast("type[Any]", type(twin))
-    for name, value in list(kept.items()):  # `chat` and its like would go on calling the original
+    for name, value in list(kept.items()):
+        if getattr(value, "_client", None) is not client:
+            continue
+        # `chat` and its like would go on calling the original.
         if isinstance(getattr(kind, name, None), cached_property):
             del kept[name]
-        elif getattr(value, "_client", None) is client:
+        else:
             kept[name] = type(value)(twin)
     return twin
 
