@@ -28,7 +28,7 @@ def main() -> None:
         python = str(scratch / "bare" / "bin" / "python")
         run(python, "-m", "pip", "install", "--quiet", str(wheel), cwd=folder)
         # The core alone, without a single extra.
-        run(python, "-c", "import ttc_middleware, ttc_openai, ttc_litellm, ttc_cli", cwd=folder)
+        run(python, "-c", "import ttc_middleware, ttc_openai, ttc_anthropic, ttc_litellm, ttc_cli", cwd=folder)
         run(python, "-m", "pip", "install", "--quiet", f"{wheel}[local]", cwd=folder)
         names = run(python, "-m", "pip", "list", "--format=freeze", cwd=folder).lower()
         assert "llama-cpp" not in names, "the embedded model must not bring a compiler"

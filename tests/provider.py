@@ -127,6 +127,11 @@ class Provider:
             assert self._lock.wait_for(lambda: not self.billed.in_flight, timeout=30), "requests are still in flight"
             return self.billed
 
+    def wait_for(self, requests: int) -> None:
+        """Block until so many requests are in flight."""
+        with self._lock:
+            assert self._lock.wait_for(lambda: self.billed.in_flight >= requests, timeout=30)
+
     def reset(self) -> None:
         self.settled()
         with self._lock:
@@ -144,6 +149,7 @@ class Provider:
             self.billed.requests += 1
             self.billed.in_flight += 1
             self.billed.peak = max(self.billed.peak, self.billed.in_flight)
+            self._lock.notify_all()
         return number
 
     def ended(self, usage: dict[str, int] | None) -> None:

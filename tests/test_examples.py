@@ -140,6 +140,19 @@ def test_example_litellm_completion():
     adds_up(bill, samples)
 
 
+def test_example_anthropic_messages():
+    lines = run("anthropic_messages")
+
+    start = next(place for place, line in enumerate(lines) if line.startswith("winner: "))
+    answer, first = "\n".join(lines[: start - 1]), bill_in(lines[start - 1])
+    assert answer.startswith("answer: ")
+    assert first.exact
+    assert first.calls == 6 or (first.calls < 6 and "42" in answer)
+    second = bill_in(lines[-1])
+    assert 2 <= second.calls <= 3
+    assert second.shares["visible"] > 0
+
+
 def test_example_console_costs():
     *spans, answer, printed = run("console_costs")
 

@@ -69,4 +69,4 @@ class MessageMeter(Meter):
         self._told["output_tokens"] = max(self._told.get("output_tokens") or 0, self._leaf.seen)
         usage = read_usage(self._told) if "input_tokens" in self._told else None
         text = "".join(block.get("text") or "" for block in blocks)
-        return Reading(text=text, status="truncated", fault="cut", usage=usage)
+        return Reading(text=text, status="truncated", fault="cut", usage=usage, partial=True)
