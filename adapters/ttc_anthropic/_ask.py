@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
 
-from ttc_openai.stainless import get
+from ttc_middleware.seam import get
 
 from ._wrap import sdk
 

@@ -7,13 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from ttc_middleware import Call, Capability, Draw, Reading, Request, ToolCall, Usage
-from ttc_middleware.seam import warn_once
-from ttc_openai.stainless import decoded, get, whole
+from ttc_middleware import Call, Capability, Draw, Reading, Request, ToolCall
+from ttc_middleware.seam import Told, get, read_usage, warn_once, whole
+from ttc_openai.stainless import decoded
 
 from ._bound import prompt_bound
 from ._models import fitting, thinking
-from ._usage import read_usage
 
 _CAN = frozenset(Capability) - {Capability.SEED, Capability.CHOICES, Capability.EXTEND}
 _ENDINGS: Mapping[str, Mapping[str, Any]] = {
@@ -122,21 +121,21 @@ class Messages:
         return Reading(
             text=text,
             tool_calls=calls,
-            usage=_usage(output, blocks),
             model=get(output, "model"),
             id=get(output, "id"),
             finish_reasons=(finish,),
+            **known(read_usage(output, api="anthropic"), blocks),
             **(ending or {}),
         )
 
 
-def _usage(output: Any, blocks: Sequence[Any]) -> Usage | None:
-    """The usage; where it does not tell the thinking, a message without a block of it has none."""
-    usage = read_usage(get(output, "usage"))
-    if usage is None or usage.reasoning_tokens is not None:
-        return usage
+def known(told: Told, blocks: Sequence[Any]) -> dict[str, Any]:
+    """What a reading says of the cost; a usage that leaves out the thinking of a message without any says 0."""
+    usage = told.usage
     thought = any(get(block, "type") in ("thinking", "redacted_thinking") for block in blocks)
-    return usage if thought else replace(usage, reasoning_tokens=0)
+    if usage is not None and usage.reasoning_tokens is None and not thought:
+        usage = replace(usage, reasoning_tokens=0)
+    return {**told._asdict(), "usage": usage}
 
 
 def is_thinking(body: Mapping[str, Any]) -> bool:

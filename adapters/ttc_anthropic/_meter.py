@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from ttc_middleware import Reading
-from ttc_middleware.seam import Leaf
-from ttc_openai.stainless import Adapter, Meter, get
+from ttc_middleware.seam import Leaf, StreamUsage, get
+from ttc_openai.stainless import Adapter, Meter
 
-from ._usage import FIELDS, read_usage
+from ._messages import known
 
 
 class MessageMeter(Meter):
@@ -23,17 +24,17 @@ class MessageMeter(Meter):
         super().__init__(adapter, leaf)
         self._message: dict[str, Any] = {"content": []}
         self._blocks: dict[int, dict[str, Any]] = {}
-        self._told: dict[str, Any] = {}
+        self._told = StreamUsage("anthropic")
         self._stopped: str | None = None
 
     def see(self, event: Any) -> None:
         """Take in an event."""
         self._events += 1
+        self._told.see(event)
         self.ready.append(event)
         kind = get(event, "type")
         if kind == "message_start":
             self._message.update({name: get(event, "message", name) for name in ("id", "model")})
-            self._count(get(event, "message", "usage"))
         elif kind == "content_block_start":
             block = get(event, "content_block")
             self._blocks[get(event, "index") or 0] = {
@@ -43,18 +44,15 @@ class MessageMeter(Meter):
         elif kind == "content_block_delta":
             self._leaf.seen += 1
             block = self._blocks.setdefault(get(event, "index") or 0, {"type": "text", "json": ""})
-            block["text"] = (block.get("text") or "") + (get(event, "delta", "text") or "")
-            block["json"] += get(event, "delta", "partial_json") or ""
+            said, typed, thought = (get(event, "delta", name) or "" for name in ("text", "partial_json", "thinking"))
+            block["text"] = (block.get("text") or "") + said
+            block["json"] += typed
+            self._leaf.shown += len((said + typed + thought).encode("utf-8", "surrogatepass"))
         elif kind == "message_delta":
             self._stopped = get(event, "delta", "stop_reason") or self._stopped
-            self._count(get(event, "usage"))
         # What it cost comes with the reason why it stopped: nothing more, whether or not the reader stays for the end.
         if self._leaf.deferred and self._stopped is not None:
             self.ended()
-
-    def _count(self, usage: Any) -> None:
-        told = {name: get(usage, name) for name in FIELDS}
-        self._told.update({name: value for name, value in told.items() if value is not None})
 
     @property
     def reading(self) -> Reading:
@@ -62,11 +60,8 @@ class MessageMeter(Meter):
         if not self._events:  # a page or an empty body in place of a stream
             return Reading(status="failed", fault="malformed")
         blocks = [{**block, "input": block["json"] or block.get("input")} for _, block in sorted(self._blocks.items())]
-        said = {**self._message, "content": blocks, "stop_reason": self._stopped, "usage": self._told}
-        if self._stopped is not None:
-            return self._adapter.read(said)
-        # The start has said what the prompt costs; of the answer at least so many tokens came.
-        self._told["output_tokens"] = max(self._told.get("output_tokens") or 0, self._leaf.seen)
-        usage = read_usage(self._told) if "input_tokens" in self._told else None
-        text = "".join(block.get("text") or "" for block in blocks)
-        return Reading(text=text, status="truncated", fault="cut", usage=usage, partial=True)
+        told = known(self._told.told, blocks)
+        if self._stopped is None:
+            text = "".join(block.get("text") or "" for block in blocks)
+            return Reading(text=text, status="truncated", fault="cut", usage=told["usage"], partial=True)
+        return replace(self._adapter.read({**self._message, "content": blocks, "stop_reason": self._stopped}), **told)

@@ -6,8 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, cast
 
-from ttc_middleware.seam import Thinking
-from ttc_openai.stainless import get
+from ttc_middleware.seam import Thinking, get
 
 # claude-sonnet-4-5-20250929, anthropic.claude-opus-4-6-v1:0, claude-haiku-4-5@20251001, claude-3-5-haiku-latest
 _CLAUDE = re.compile(r"claude-(?:[a-z]+-)?(\d{1,2})(?:[-.](\d{1,2}))?(?!\d)")

@@ -9,6 +9,5 @@ from ._client import wrapped
 from ._meter import Adapter, Meter
 from ._patches import Patches
 from ._request import LOCAL, Request
-from ._usage import get, whole
 
-__all__ = ["LOCAL", "Adapter", "Meter", "Patches", "Request", "decoded", "get", "whole", "wrapped"]
+__all__ = ["LOCAL", "Adapter", "Meter", "Patches", "Request", "decoded", "wrapped"]

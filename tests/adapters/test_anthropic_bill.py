@@ -14,7 +14,6 @@ from provider import Provider, Reply, fresh
 
 import ttc_anthropic
 import ttc_middleware as ttc
-from ttc_anthropic._usage import read_usage
 from ttc_middleware._context import SCOPE
 
 pytestmark = streams_on_trio
@@ -63,29 +62,6 @@ async def test_what_the_cache_takes_and_gives_is_part_of_the_prompt(provider, st
                 assert read([event async for event in reply]) == "ok"
     total = bill.total
     assert (total.input_tokens, total.output_tokens, total.cached_tokens) == (123, 1, 100)
-
-
-def test_a_compaction_on_the_server_is_added_to_the_sums_at_the_top():
-    message = {"type": "message", "input_tokens": 5, "output_tokens": 7, "cache_read_input_tokens": 2}
-    compaction = {**message, "type": "compaction", "input_tokens": 1_000, "output_tokens": 300}
-    usage = read_usage(
-        {**message, "output_tokens_details": {"thinking_tokens": 4}, "iterations": [message, compaction]}
-    )
-    assert (usage.input_tokens, usage.output_tokens) == (1_009, 307)
-    assert (usage.cached_tokens, usage.reasoning_tokens) == (4, 4)
-
-
-@given(st.dictionaries(st.sampled_from([*CACHED, "output_tokens", "iterations", "x"]), st.none() | st.integers(-1, 9)))
-def test_a_usage_is_read_or_unknown_but_never_wrong(told):
-    told.pop("iterations", None)
-    usage = read_usage(told)
-    counts = {name: count for name, count in told.items() if count is not None and count >= 0}
-    if "input_tokens" not in counts and "output_tokens" not in counts:
-        assert usage is None
-        return
-    assert usage.output_tokens == counts.get("output_tokens", 0)
-    assert usage.input_tokens == sum(counts.get(name, 0) for name in CACHED)
-    assert usage.reasoning_tokens is None
 
 
 @pytest.mark.asyncio
