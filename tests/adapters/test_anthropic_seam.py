@@ -305,6 +305,9 @@ async def test_litellm_asks_anthropic_without_the_sdk_and_counts_once(provider, 
 
 
 @pytest.mark.asyncio
+@pytest.mark.skipif(
+    not hasattr(anthropic, "OverloadedError"), reason="langchain-anthropic wants a newer SDK than it says"
+)
 @pytest.mark.parametrize("how", ["invoke", "stream", "structured"])
 async def test_langchains_chat_model_goes_through_the_sdk_and_is_counted_once(provider, spans, how):
     langchain_anthropic = pytest.importorskip("langchain_anthropic")
