@@ -293,3 +293,14 @@ def test_what_is_shown_counts_as_its_tokens_and_not_as_its_bytes():
     assert showing("document", text) >= 2_000
     assert bound(tools=[{"type": "bash_20250124", "name": "bash"}]) >= bound() + 2_048
     assert bound(tools=[{"name": "add", "input_schema": {"description": "ü" * 500}}]) >= bound() + 1_000
+
+
+# Deadlines.
+
+
+def test_a_deadline_stops_a_blocking_client(provider):
+    provider.script = lambda body, number: Reply(delay=60)
+    with blocking_client(provider) as client, ttc.policy(budget=ttc.Budget(seconds=0.3)):
+        with pytest.raises((ttc.BudgetExceeded, anthropic.APITimeoutError)):
+            client.messages.create(**ASKED)
+    assert provider.settled().aborted == 1
