@@ -140,6 +140,7 @@ async def test_outside_draws_budgets_and_bills_a_request_is_left_alone(provider)
     assert provider.bodies[0] == provider.bodies[1]
 
 
+@pytest.mark.slow  # imports the SDK anew
 def test_instrumenting_works_before_anthropic_is_imported_and_imports_nothing():
     program = """
 import sys
@@ -290,6 +291,7 @@ async def test_where_we_have_a_span_the_sdk_makes_none(provider, spans, streamed
         assert {span.name for span in with_usage(spans)} == {f"chat {ASKED['model']}"}
 
 
+@pytest.mark.slow  # litellm is slow to import
 @pytest.mark.asyncio
 @pytest.mark.filterwarnings("ignore::UserWarning:pydantic")
 async def test_litellm_asks_anthropic_without_the_sdk_and_counts_once(provider, spans, monkeypatch):
