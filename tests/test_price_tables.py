@@ -45,7 +45,7 @@ def test_genai_prices_are_what_it_says_itself_for_every_model_length_and_tier(pr
     models = next(each.models for each in get_snapshot().providers if each.id == provider)
     checked = 0
     for model in models[:40]:
-        prices = find(provider, model.id, {})
+        prices = _price_tables.from_genai_prices(provider, model.id)
         for usage in (SHORT, LONG):
             counts = {
                 "input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens,

@@ -133,8 +133,8 @@ def from_litellm(provider: str, model: str) -> Price | None:
     """What litellm's table says, where the program has imported litellm; None: nothing."""
     table: Mapping[str, Any] = getattr(sys.modules.get("litellm"), "model_cost", {})
     entry = table.get(f"{_LITELLM.get(provider, provider)}/{model}") or table.get(model)
-    if not entry or entry.get("input_cost_per_request"):
-        return None
+    if not entry or entry.get("input_cost_per_request") or entry.get("litellm_provider") == "perplexity":
+        return None  # each request has a price, too, which depends on what was searched
     steps: Sequence[Mapping[str, Any]] = entry.get("tiered_pricing") or ()
     if "input_cost_per_token" not in entry and steps:
         entry = {**entry, **steps[0]}

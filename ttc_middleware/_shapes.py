@@ -143,6 +143,21 @@ def make_usage(
     return Told(usage, partial=not known_prompt or (output is None and not made and total is None))
 
 
+def reported_usd(usage: Any) -> Decimal | None:
+    """What the provider itself says that the call cost, in a usage of OpenAI's shape; None where it says nothing."""
+    usage = fields(usage)
+    ticks = whole(usage.get("cost_in_usd_ticks"))  # xAI: ten thousand millionths of a dollar
+    if ticks is not None:
+        return Decimal(ticks).scaleb(-10)
+    cost = usage.get("cost")  # OpenRouter
+    total = _amount(get(cost, "total_cost") if cost is not None and not isinstance(cost, (int, float)) else cost)
+    if total is None or usage.get("is_byok") is not True:
+        return total
+    # With the caller's own key OpenRouter's cost is its fee, and the provider charges the rest itself.
+    upstream = _amount(get(usage.get("cost_details"), "upstream_inference_cost"))
+    return None if upstream is None else total + upstream
+
+
 def _openai(response: Any) -> Told:
     usage = fields(get(response, "usage"))
     names = ("prompt_tokens", "completion_tokens", "prompt_tokens_details", "completion_tokens_details")
@@ -171,7 +186,7 @@ def _openai(response: Any) -> Told:
             get(parts.get("cache_creation_token_details"), "ephemeral_1h_input_tokens"),  # litellm
             get(parts.get("cache_creation"), "ephemeral_1h_input_tokens"),
         ),
-        usd=_dollars(usage),
+        usd=reported_usd(usage),
         # litellm leaves what a search of Gemini's own has read out of the prompt, because nobody is charged for it.
         aside=_aside(usage, whole(prompt), whole(output), whole(parts.get("tool_use_tokens"))),
     )
@@ -279,20 +294,6 @@ def _tier(value: object) -> str | None:
     """The name of a tier with a price of its own; None for the standard one, and for what no price depends on."""
     word = _word(value)
     return word if word in ("batch", "flex", "priority", "fast") else None
-
-
-def _dollars(usage: Mapping[str, Any]) -> Decimal | None:
-    """What the provider itself says that the call cost."""
-    ticks = whole(usage.get("cost_in_usd_ticks"))  # xAI: ten thousand millionths of a dollar
-    if ticks is not None:
-        return Decimal(ticks).scaleb(-10)
-    cost = usage.get("cost")  # OpenRouter
-    total = _amount(get(cost, "total_cost") if cost is not None and not isinstance(cost, (int, float)) else cost)
-    if total is None or usage.get("is_byok") is not True:
-        return total
-    # With the caller's own key OpenRouter's cost is its fee, and the provider charges the rest itself.
-    upstream = _amount(get(usage.get("cost_details"), "upstream_inference_cost"))
-    return None if upstream is None else total + upstream
 
 
 def _amount(value: object) -> Decimal | None:

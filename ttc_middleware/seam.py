@@ -21,7 +21,7 @@ from ._plan import OnReject, PlainFunction, Plan
 from ._record import lines as record_lines
 from ._scale import Decorator
 from ._shape_streams import StreamUsage
-from ._shapes import Told, get, make_usage, read_usage, whole
+from ._shapes import Told, get, make_usage, read_usage, reported_usd, whole
 from ._site import Site, disabled
 from ._types import Adapter, Call, Draw, Result, Thinking
 from ._watch import Seen, Watcher, calling, set_watcher, watching
@@ -48,6 +48,7 @@ __all__ = [
     "owned",
     "read_usage",
     "record_lines",
+    "reported_usd",
     "retried",
     "scale_call",
     "scale_call_sync",

@@ -77,7 +77,8 @@ def read_usage(message: AIMessage) -> Told:
     written = _detail(prompt, "cache_creation")
     if not written and (hour or short):  # langchain-anthropic tells the parts in place of the sum
         written = (hour or 0) + (short or 0)
-    as_sent = seam.read_usage({"usage": message.response_metadata.get("token_usage"), **message.response_metadata})
+    said: Mapping[str, Any] = message.response_metadata
+    as_sent = {"usage": said.get("token_usage"), "service_tier": said.get("service_tier")}
     told = seam.make_usage(
         given["input_tokens"],
         given["output_tokens"],
@@ -86,9 +87,9 @@ def read_usage(message: AIMessage) -> Told:
         cached=_detail(prompt, "cache_read"),
         written=written,
         written_1h=hour,
-        usd=None if as_sent.usage is None else as_sent.usage.usd,  # OpenRouter's own
+        usd=seam.reported_usd(as_sent["usage"]),
     )
-    return told._replace(service_tier=as_sent.service_tier)
+    return told._replace(service_tier=seam.read_usage(as_sent).service_tier)
 
 
 def _detail(details: Any, name: str) -> int | None:
