@@ -274,6 +274,13 @@ async def test_the_providers_own_price_goes_before_the_table():
 
 
 @pytest.mark.anyio
+async def test_the_providers_own_price_goes_before_a_table_that_says_it_is_free():
+    ttc.configure(prices={"small": ttc.Price(0, 0)})
+    model = Model(lambda body, number: Completion(("right",), usd=Decimal("0.0123"), reasoning_tokens=1))
+    assert (await scaled(ttc.Single(), model).run()).bill.total.usd == Decimal("0.0123")
+
+
+@pytest.mark.anyio
 async def test_a_dollar_budget_holds_to_the_nano_dollar():
     ttc.configure(prices={"small": ttc.Price("1.5", "6")})
     model = Model(lambda body, number: f"{number} " * 500)

@@ -282,19 +282,16 @@ class Leaf:
         return self._price(usage)[0]
 
     def _price(self, usage: Usage, tier: str | None = None) -> tuple[Usage, Cost | None]:
-        if self._prices is None:
-            if usage.usd is None:
-                return usage, None
-            # Only a total is known: the split by tokens is the best there is.
-            share = usage.usd / (usage.tokens or 1)
-            output = share * usage.output_tokens
-            reasoning = share * (usage.reasoning_tokens or 0)
-            return usage, Cost(usage.usd, usage.usd - output, output, reasoning)
-        cost = self._prices.cost(usage, tier)
-        if usage.usd is not None and cost.total:  # the provider's own total, split as the table would
+        cost = None if self._prices is None else self._prices.cost(usage, tier)
+        if usage.usd is None:
+            return usage if cost is None else replace(usage, usd=cost.total), cost
+        if cost is not None and cost.total:  # the provider's own total, split as the table would
             factor = usage.usd / cost.total
-            cost = Cost(usage.usd, cost.input * factor, cost.output * factor, cost.reasoning * factor)
-        return replace(usage, usd=cost.total), cost
+            return usage, Cost(usage.usd, cost.input * factor, cost.output * factor, cost.reasoning * factor)
+        # Only a total is known: the split by tokens is the best there is.
+        share = usage.usd / (usage.tokens or 1)
+        output = share * usage.output_tokens
+        return usage, Cost(usage.usd, usage.usd - output, output, share * (usage.reasoning_tokens or 0))
 
     def _end(  # noqa: PLR0917  # the one way out of an attempt
         self,
