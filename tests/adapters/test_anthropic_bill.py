@@ -300,7 +300,7 @@ def test_what_is_shown_counts_as_its_tokens_and_not_as_its_bytes():
 
 def test_a_deadline_stops_a_blocking_client(provider):
     provider.script = lambda body, number: Reply(delay=60)
-    with blocking_client(provider) as client, ttc.policy(budget=ttc.Budget(seconds=0.3)):
-        with pytest.raises((ttc.BudgetExceeded, anthropic.APITimeoutError)):
-            client.messages.create(**ASKED)
+    late = pytest.raises((ttc.BudgetExceeded, anthropic.APITimeoutError))
+    with blocking_client(provider) as client, ttc.policy(budget=ttc.Budget(seconds=0.3)), late:
+        client.messages.create(**ASKED)
     assert provider.settled().aborted == 1
