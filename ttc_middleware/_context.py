@@ -103,6 +103,24 @@ OWNED: ContextVar[bool] = ContextVar("ttc_owned", default=False)
 """An outer layer (litellm over openai, a framework over both) accounts for the call that is being made."""
 
 
+class Witness:
+    """Sees whether an SDK's seam accounts for a call that somebody else watches too.
+
+    Args:
+        room: calls that it is for: those of a batch begin before the first is sent.
+    """
+
+    __slots__ = ("room", "seen")
+
+    def __init__(self, room: int) -> None:
+        self.room: int = room
+        self.seen: bool = False
+
+
+WITNESS: ContextVar[Witness | None] = ContextVar("ttc_witness", default=None)
+"""Of the call that is being watched."""
+
+
 @dataclass(frozen=True)
 class Entry:
     """One model call that has ended."""

@@ -13,7 +13,7 @@ from ._account import Account, Ask, Hold, Ticket
 from ._budget import NANO
 from ._call_span import CallSpan
 from ._caps import known_limit
-from ._context import SETTINGS, Entry, Scope, Tab
+from ._context import SETTINGS, WITNESS, Entry, Scope, Tab
 from ._cuts import made_at_most, stops_when_left
 from ._errors import BudgetExceeded, BudgetUnenforceable, PriceUnknown
 from ._faults import ATTEMPTS, Failure
@@ -252,8 +252,9 @@ class Leaf:
         """Tell whoever looks on that this call is about to be sent."""
         self._told = _watch.begun(call)
 
-    def open(self, hold: Hold | None, attempt: int) -> None:
+    def open(self, hold: Hold | None, attempt: int, *, started: float | None = None) -> None:
         """Start the clock and the span: the call is about to be sent, under this reservation."""
+        _seen()
         self._hold = hold
         if self.tab is not None:
             self.tab.pending.add(self)
@@ -262,7 +263,7 @@ class Leaf:
         index = None if self.tab is None or role == "routing" else self.tab.index
         adopt = SETTINGS.spans == "adopt"
         self._span = CallSpan(self.request, attempt, role, index, self._scope.tags, adopt=adopt)
-        self._started = time.perf_counter()
+        self._started = time.perf_counter() if started is None else started
 
     def _share(self, ledger: Account, fixed: dict[str, int], rates: dict[str, int]) -> int:
         """What a caller without `max_tokens` asks for: a draw's part of what is not spent.
@@ -340,8 +341,16 @@ class Leaf:
         )
 
 
+def _seen() -> None:
+    """Tell who watches this call that it is accounted for."""
+    witness = WITNESS.get()
+    if witness is not None:
+        witness.seen = True
+
+
 def report(entry: Entry, tab: Tab | None, scope: Scope) -> None:
     """Account for a model call that no adapter has seen, after the fact."""
+    _seen()
     if scope.charged is not None:
         scope.charged.charge(amounts(entry.usage))
     if tab is not None:

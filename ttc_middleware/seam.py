@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TypeVar
 
-from . import _portal
+from . import _portal, _witness
+from ._answers import stated_answer
 from ._calls import model_call, model_call_sync, seconds_left
 from ._context import OWNED, SCOPE, TAB, Scope, warn_once
 from ._engine import search
@@ -25,6 +26,7 @@ from ._shapes import Told, get, make_usage, read_usage, reported_usd, whole
 from ._site import Site, disabled
 from ._types import Adapter, Call, Draw, Result, Thinking
 from ._watch import Seen, Watcher, calling, set_watcher, watching
+from ._witness import Witnessed
 from .strategies.single import Single
 
 __all__ = [
@@ -37,6 +39,7 @@ __all__ = [
     "Thinking",
     "Told",
     "Watcher",
+    "Witnessed",
     "call_model",
     "call_model_sync",
     "deadline",
@@ -54,9 +57,11 @@ __all__ = [
     "scale_call_sync",
     "scaled",
     "seconds_left",
+    "stated_answer",
     "warn_once",
     "watch",
     "whole",
+    "witness",
 ]
 
 R = TypeVar("R")
@@ -119,6 +124,18 @@ def deadline() -> float | None:
 def retried() -> bool:
     """Whether the engine retries model calls made here, in a draw or under a budget: the SDK's own are to be off."""
     return (TAB.get() is not None or SCOPE.get().limited) and _steered()
+
+
+def witness(calls: int = 1) -> Witnessed | None:
+    """Watch a model call that is about to be made, as a framework's callbacks do that cannot steer it.
+
+    Args:
+        calls: calls that begin together, before the first of them is sent: this is asked for each.
+
+    Returns:
+        What to tell when the call has been answered; None where it is nobody's business, or counted already.
+    """
+    return _witness.start(calls) if observed() else None
 
 
 async def call_model(adapter: Adapter, call: Call, send: Callable[[Call, Leaf], Awaitable[R]]) -> R:

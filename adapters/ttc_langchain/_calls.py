@@ -23,7 +23,7 @@ _FIELDS = (
 )  # fmt: skip
 ARGUMENTS = frozenset({"request", *_FIELDS})
 """What a verifier may ask for by name."""
-_BYTES = Chat()
+BYTES = Chat()
 
 
 def call_of(name: str, request: ModelRequest[Any]) -> Call:
@@ -103,11 +103,11 @@ class ModelCalls:
         said = [*([request.system_message] if request.system_message else []), *request.messages]
         tools = [tool if isinstance(tool, dict) else convert_to_openai_tool(tool) for tool in request.tools]
         body = {
-            "messages": [_spoken(message) for message in said],
+            "messages": [spoken(message) for message in said],
             "tools": tools,
             "response_format": _schemas(request.response_format),
         }
-        return _BYTES.bound(Call(name=call.name, arguments=body))
+        return BYTES.bound(Call(name=call.name, arguments=body))
 
     def read(self, output: Any, /) -> Reading:
         """What a response says."""
@@ -128,7 +128,7 @@ def _settings(model: Any, draw: Draw) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if value is not None}
 
 
-def _spoken(message: BaseMessage) -> dict[str, Any]:
+def spoken(message: BaseMessage) -> dict[str, Any]:
     """What of a message may reach a prompt."""
     return {
         "role": message.type,

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import warnings
-from collections.abc import Awaitable, Callable, Generator, Mapping
-from decimal import Decimal
-from typing import Annotated, Any
+from collections.abc import Awaitable, Callable, Generator
+from typing import Any, cast
 
-import anyio
-from langchain.agents.middleware import AgentMiddleware, AgentState, ModelRequest, ModelResponse
-from langchain.agents.middleware.types import ContextT, ExtendedModelResponse, OmitFromInput, ResponseT
-from langchain.agents.structured_output import StructuredOutputError
+from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse
+from langchain.agents.middleware.types import ContextT, ExtendedModelResponse, ResponseT
 from langchain_core.messages import AIMessage, ToolMessage
-from langgraph.errors import GraphBubbleUp
 from langgraph.types import Command
-from typing_extensions import NotRequired
 
 from ttc_middleware import BadResponse, Bill, Budget, Call, Strategy, Verifier, tracking
 from ttc_middleware.seam import (
@@ -29,40 +23,19 @@ from ttc_middleware.seam import (
     owned,
     scale_call,
     scale_call_sync,
+    warn_once,
 )
 
 from ._calls import ARGUMENTS, ModelCalls, call_of, request_of
-from ._models import reporting_usage, retries, unseen
-from ._responses import read_message, unparsed
+from ._inner import apply_commands, has_inner, with_commands
+from ._models import prepared
+from ._responses import billed, unparsed
+from ._signals import landed, lifted, no_text, through
+from ._stage import backstage
+from ._state import ScaledState, usage_of
 
 ROUNDS = 3
 """Calls in a row of which no sample parsed, after which the agent stops: LangChain would ask 9,999 times."""
-
-
-def add_usage(a: Mapping[str, Any] | None, b: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Sum two usages of an agent's state; what one of them does not know, the sum does not."""
-    if not a or not b:
-        return dict(a or b or {})
-    total: dict[str, Any] = {}
-    for name, left in a.items():
-        if name not in b:
-            continue
-        right = b[name]
-        if name == "usd":
-            total[name] = format(Decimal(left) + Decimal(right), "f")
-        elif name == "status":
-            total[name] = left if left == right else "lower bound"
-        else:
-            total[name] = left + right
-    return total
-
-
-class ScaledState(AgentState[ResponseT]):
-    """An agent's state, with what its scaled model calls cost."""
-
-    ttc_usage: NotRequired[Annotated[dict[str, Any], OmitFromInput, add_usage]]
-    """The sum over the calls: calls, input_tokens, output_tokens, reasoning_tokens, cached_tokens, hidden_tokens, usd,
-    seconds, status. What nobody reported is left out."""
 
 
 class ScaleModelCalls(AgentMiddleware[ScaledState[ResponseT], ContextT, ResponseT]):
@@ -72,10 +45,14 @@ class ScaleModelCalls(AgentMiddleware[ScaledState[ResponseT], ContextT, Response
     only it is streamed, whole. The search's cost is on `ttc.tracking()`, on the spans, and added up under `ttc_usage`
     in the state; LangChain's own usage callbacks see every sample, and the winner's `usage_metadata` stays its own.
 
-    List it last: middleware listed after it runs once for each sample, and what that writes to the state, or
-    interrupts, happens once for each. Samples run on copies of the model object, without streaming and without
-    LangChain's cache. `astream_events(version="v2")` still reports the start and the end of each sample, as tracers
-    need it: `exclude_tags=["nostream"]` leaves them out.
+    Middleware listed before it works around the whole search: a retry repeats it, a fallback searches on another model.
+    Middleware listed after it runs inside each sample, and what the winner's writes to the state is written, once; a
+    retry or fallback there is its own affair, and what failed inside is not on the bill. Hooks before and after the
+    model, such as limits of calls and a human in the loop, run once for each search wherever they are listed.
+
+    Samples run on copies of the model object, without streaming and without LangChain's cache, and out of sight: what
+    `stream()` and `astream_events()` show is the winner, once it has won. An `interrupt()`, from a verifier too, ends
+    the search; when the agent resumes it starts anew, so one that each sample makes is asked for each.
 
     Where structured output parses in no sample, LangChain asks the model again with the error; after 3 such calls in a
     row `BadResponse` is raised. `ttc.policy(budget=…)` around the agent limits a whole run, `budget=` each call.
@@ -121,7 +98,7 @@ class ScaleModelCalls(AgentMiddleware[ScaledState[ResponseT], ContextT, Response
         self._site = Site(
             name,
             strategy,
-            _OfAnswers(verifier) if callable(getattr(verifier, "check", None)) else verifier,
+            through(verifier, unanswered=no_text),
             budget,
             accept,
             on_reject,
@@ -147,12 +124,13 @@ class ScaleModelCalls(AgentMiddleware[ScaledState[ResponseT], ContextT, Response
             return handler(request)
 
         def send(call: Call, leaf: Leaf) -> ModelResponse[ResponseT]:
-            with turn.sending(call, leaf) as given:
-                return handler(given)
+            with turn.sending(call, leaf) as sample:
+                sample.response = response = sample.handler(sample.request)
+                return cast("ModelResponse[ResponseT]", response)
 
-        with turn, tracking() as spent:
-            turn.response = scale_call_sync(self._site, turn.call, send)
-        return turn.ended(spent.bill)
+        with landed(), tracking() as spent:
+            response: ModelResponse[ResponseT] = scale_call_sync(self._site, turn.call, send)
+        return turn.ended(response, spent.bill)
 
     async def awrap_model_call(
         self,
@@ -165,87 +143,70 @@ class ScaleModelCalls(AgentMiddleware[ScaledState[ResponseT], ContextT, Response
             return await handler(request)
 
         async def send(call: Call, leaf: Leaf) -> ModelResponse[ResponseT]:
-            with turn.sending(call, leaf) as given:
-                return await handler(given)
+            with turn.sending(call, leaf) as sample:
+                sample.response = response = await sample.handler(sample.request)
+                return cast("ModelResponse[ResponseT]", response)
 
-        with turn, anyio.CancelScope() as scope, tracking() as spent:
-            turn.stop = scope.cancel
-            turn.response = await scale_call(self._site, turn.call, send)
-        return turn.ended(spent.bill)
+        with landed(), tracking() as spent:
+            response: ModelResponse[ResponseT] = await scale_call(self._site, turn.call, send)
+        return turn.ended(response, spent.bill)
+
+
+class _Sample:
+    """One attempt: its request, what to call with it, and what came."""
+
+    def __init__(self, request: ModelRequest[Any], handler: Callable[..., Any]) -> None:
+        self.request = request
+        self.handler, self.commands = with_commands(handler)
+        self.response: Any = None
 
 
 class _Turn:
-    """One model call of the agent.
-
-    A context manager around its search: LangGraph's own signals, such as an interrupt, leave it as they are.
-    """
+    """One model call of the agent."""
 
     def __init__(self, site: Site, request: ModelRequest[Any], handler: Callable[..., Any]) -> None:
         self.scaled = not (disabled() or owned() or in_draw()) and site.plan() is not None
         self.untouched = not self.scaled and not observed()
         self.call = call_of(site.name, request)
-        self.response: ModelResponse[Any] | None = None
-        self.signal: GraphBubbleUp | None = None
-        self.stop: Callable[[], object] = lambda: None
-        # LangChain's name for what stands between two middlewares.
-        if self.scaled and getattr(handler, "__name__", "") == "inner_handler":
-            warnings.warn(
-                f"{site.name} is not the last middleware: those after it run once for each sample, and so do their"
-                " updates of the state; list it last",
-                UserWarning,
-                stacklevel=3,
+        self._handler = handler
+        self._samples: list[_Sample] = []
+        if self.scaled and has_inner(handler) and with_commands(handler)[1] is None:
+            warn_once(
+                "inner",
+                site.name,
+                f"{site.name} is not the last middleware, and this version of LangChain writes what those after it"
+                " return for the state once for each sample: list it last",
             )
 
     @contextlib.contextmanager
-    def sending(self, call: Call, leaf: Leaf) -> Generator[ModelRequest[Any], None, None]:
+    def sending(self, call: Call, leaf: Leaf) -> Generator[_Sample, None, None]:
         """Prepare one attempt, and see to what LangChain may raise from it."""
-        if self.signal is not None:
-            raise self.signal
         request = request_of(call)
-        model: Any = request.model
-        allowed = retries(model)
-        leaf.retries = leaf.retries if allowed is None else min(leaf.retries, allowed)
-        passing = contextlib.nullcontext(reporting_usage(model, retried=leaf.retried))
-        hiding = unseen(model) if leaf.whole else passing
-        try:
-            with hiding as model:
-                yield request if model is request.model else request.override(model=model)
-        except GraphBubbleUp as signal:
-            self.signal = self.signal or signal
-            self.stop()
-            raise
-        except StructuredOutputError as error:
-            message = getattr(error, "ai_message", None)
-            if isinstance(message, AIMessage):  # it came, and is billed, but did not parse
-                leaf.finish(read_message(message))
-            raise
+        model = prepared(request.model, leaf)
+        sample = _Sample(request if model is request.model else request.override(model=model), self._handler)
+        self._samples.append(sample)
+        with billed(leaf), lifted(), backstage() if self.scaled else contextlib.nullcontext():
+            yield sample
 
-    def __enter__(self) -> None:
-        """Start."""
-
-    def __exit__(self, *_: object) -> None:
-        """Let a signal through, whatever became of the other samples."""
-        if self.signal is not None:
-            raise self.signal
-
-    def ended(self, bill: Bill) -> ModelResponse[Any] | ExtendedModelResponse[Any]:
+    def ended(self, response: ModelResponse[Any], bill: Bill) -> ModelResponse[Any] | ExtendedModelResponse[Any]:
         """What the middleware returns: the winner's response, and what the search cost.
 
         Raises:
             BadResponse: too many calls in a row brought nothing that parses.
         """
-        assert self.response is not None
+        won = next((sample for sample in self._samples if sample.response is response), None)
+        if won is not None and won.commands is not None:
+            apply_commands(self._handler, won.commands)
         if not self.scaled:
-            return self.response
-        error = unparsed(self.response)
+            return response
+        error = unparsed(response)
         request = request_of(self.call)
         messages = request.state.get("messages") or request.messages
         if error is not None and 1 + _unparsed_calls(messages, request) >= ROUNDS:
             raise BadResponse(
                 f"structured output parsed in no sample of {ROUNDS} calls in a row; the last error: {error.text:.500}"
             )
-        usage = {**bill.total.to_dict(), "hidden_tokens": bill.hidden.tokens, "status": bill.status}
-        return ExtendedModelResponse(self.response, Command(update={"ttc_usage": usage}))
+        return ExtendedModelResponse(response, Command(update={"ttc_usage": usage_of(bill)}))
 
 
 def _unparsed_calls(messages: list[Any], request: ModelRequest[Any]) -> int:
@@ -261,16 +222,3 @@ def _unparsed_calls(messages: list[Any], request: ModelRequest[Any]) -> int:
         else:
             break
     return count
-
-
-class _OfAnswers:
-    """A verifier of text, for an agent: a turn that calls tools has no answer yet, and passes."""
-
-    def __init__(self, verifier: Any) -> None:
-        self._verifier = verifier
-        self.__qualname__ = getattr(verifier, "__qualname__", None) or type(verifier).__name__
-        self.parameters: frozenset[str] = getattr(verifier, "parameters", frozenset())
-
-    def check(self, output: Any, *, arguments: Mapping[str, Any]) -> Any:
-        """The verdict on an answer."""
-        return True if isinstance(output, ModelResponse) else self._verifier.check(output, arguments=arguments)

@@ -1,17 +1,13 @@
-"""Chat models of LangChain: what each calls its settings, and how to run one unseen. Pure, but for `unseen()`."""
+"""Chat models of LangChain: what each calls its settings, and how to run one for a sample. Pure."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Generator
 from typing import Any
 from urllib.parse import urlsplit
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.runnables.config import ensure_config, merge_configs, var_child_runnable_config
-from langgraph.constants import TAG_NOSTREAM
 
-from ttc_middleware.seam import Thinking
+from ttc_middleware.seam import Leaf, Thinking
 
 # LangChain's providers by the names of OpenTelemetry's conventions, where they differ.
 _PROVIDERS = {
@@ -102,24 +98,13 @@ def provider_of(params: dict[str, Any], host: str | None) -> str:
     return "local" if host in _LOCAL else _PROVIDERS.get(given, given)
 
 
-@contextlib.contextmanager
-def unseen(model: Any) -> Generator[Any, None, None]:
-    """A copy of the model that does not stream, is not read from a cache, and stays out of the agent's streams."""
-    if isinstance(model, BaseChatModel):
-        yield model.model_copy(update=_unseen_fields(model))
-        return
-    # A runnable that becomes a model only when called: its streams are at least kept out of sight.
-    config = merge_configs(ensure_config(), {"tags": [TAG_NOSTREAM]})
-    token = var_child_runnable_config.set(config)
-    try:
-        yield model
-    finally:
-        var_child_runnable_config.reset(token)
+def unseen(model: Any) -> Any:
+    """A copy of the model that brings whole messages, is not read from a cache, and leaves retries to the engine."""
+    return model.model_copy(update=_unseen_fields(model)) if isinstance(model, BaseChatModel) else model
 
 
 def _unseen_fields(model: BaseChatModel) -> dict[str, Any]:
     fields: dict[str, Any] = {
-        "tags": [*(model.tags or []), TAG_NOSTREAM],
         "disable_streaming": True,  # also brings usage with every response
         "cache": False,  # from a cache all samples would be the same one
     }
@@ -146,3 +131,10 @@ def reporting_usage(model: Any, *, retried: bool) -> Any:
     fields: dict[str, Any] = {"stream_usage": True} if _first(model, "stream_usage") else {}
     fields |= _unretried_fields(model) if retried else {}
     return model.model_copy(update=fields) if fields else model
+
+
+def prepared(model: Any, leaf: Leaf) -> Any:
+    """The model for one attempt, its own retries left to the engine where that retries."""
+    allowed = retries(model)
+    leaf.retries = leaf.retries if allowed is None else min(leaf.retries, allowed)
+    return unseen(model) if leaf.whole else reporting_usage(model, retried=leaf.retried)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import replace
 from typing import Any, cast
 
 from langchain.agents.middleware import ModelResponse
 from langchain_core.messages import AIMessage, ToolMessage
+from langchain_core.outputs import ChatResult
 from pydantic_core import to_json
 
-from ttc_middleware import Reading, ToolCall, Usage, seam
-from ttc_middleware.seam import Told
+from ttc_middleware import Bill, Reading, ToolCall, Usage, seam
+from ttc_middleware.seam import Leaf, Told
 
 # Providers' words for why they stopped, in lower case.
 _CUT = frozenset({"length", "max_tokens", "max_output_tokens", "model_length", "model_context_window_exceeded"})
@@ -20,6 +22,7 @@ _FILTERED = frozenset({
     "content_filter", "content_filtered", "guardrail_intervened", "safety", "image_safety", "recitation", "blocklist",
     "prohibited_content", "spii",
 })  # fmt: skip
+_OK = 200  # HTTP
 _SILENT = ("text", "reasoning", "thinking", "redacted_thinking")
 
 
@@ -44,9 +47,65 @@ def read_response(response: Any) -> Reading:
     )
 
 
-def read_message(message: AIMessage) -> Reading:
-    """What a message says that came inside an exception, because it did not parse: billed, though it is no answer."""
-    return replace(read_response(ModelResponse(result=[message])), status="failed", fault="malformed")
+@contextlib.contextmanager
+def billed(leaf: Leaf) -> Generator[None, None, None]:
+    """Account for an answer that came inside an exception, because it did not parse: it is none, but has a price."""
+    try:
+        yield
+    except Exception as error:
+        reading = _read_error(error)
+        if reading is not None:
+            leaf.finish(reading)
+        raise
+
+
+def _read_error(error: Exception) -> Reading | None:
+    """What an answer says that did not parse; None where there was none."""
+    message = getattr(error, "ai_message", None)  # LangChain's own
+    if isinstance(message, AIMessage):
+        return replace(read_response(ModelResponse(result=[message])), status="failed", fault="malformed")
+    response = getattr(error, "response", None)  # the SDK's, as langchain-openai keeps it
+    try:
+        body: Any = response.json() if getattr(response, "status_code", None) == _OK else None  # type: ignore[union-attr]
+    except ValueError:
+        return None
+    if not isinstance(body, dict):
+        return None
+    told = seam.read_usage(cast("dict[str, Any]", body))
+    return None if told.usage is None else Reading(status="failed", fault="malformed", **told._asdict())
+
+
+def finished(result: ChatResult) -> AIMessage:
+    """The message of a model's own result, with the metadata that LangChain puts on it."""
+    first = result.generations[0]
+    message = cast("AIMessage", first.message)
+    alone = result.llm_output if len(result.generations) == 1 else None
+    message.response_metadata = {**(alone or {}), **(first.generation_info or {}), **message.response_metadata}
+    return message
+
+
+def billed_to(message: AIMessage, bill: Bill) -> AIMessage:
+    """The winner, whose usage is that of all samples: whoever adds up messages pays for each of them, once."""
+    own = message.usage_metadata
+    told = {**bill.total.to_dict(), "hidden_tokens": bill.hidden.tokens, "status": bill.status, "winner": own}
+    changes: dict[str, Any] = {"response_metadata": {**message.response_metadata, "ttc": told}}
+    if own is not None and bill.status != "unknown":
+        # What judged the samples has made calls of its own, which LangChain may have counted already.
+        spent = bill.visible + bill.reasoning + bill.discarded
+        usage: dict[str, Any] = {
+            "input_tokens": spent.input_tokens,
+            "output_tokens": spent.output_tokens,
+            "total_tokens": spent.tokens,
+        }
+        for name, part, count in (
+            ("input_token_details", "cache_read", spent.cached_tokens),
+            ("input_token_details", "cache_creation", spent.cache_write_tokens),
+            ("output_token_details", "reasoning", spent.reasoning_tokens),
+        ):
+            if count is not None:
+                usage[name] = {**usage.get(name, {}), part: count}
+        changes["usage_metadata"] = usage
+    return message.model_copy(update=changes)
 
 
 def message_of(response: Any) -> AIMessage | None:

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import contextvars
+import operator
 import subprocess
 import sys
+from typing import Annotated
 
 import anyio.to_thread
 import pytest
 from langchain.agents import create_agent
-from langchain.agents.middleware import AgentMiddleware, ExtendedModelResponse, ModelResponse, ModelRetryMiddleware
+from langchain.agents.middleware import (
+    AgentMiddleware,
+    AgentState,
+    ExtendedModelResponse,
+    ModelResponse,
+    ModelRetryMiddleware,
+)
 from langchain_core.language_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_openai import ChatOpenAI
 from langgraph.types import Command
-from provider import Provider, Reply
+from provider import Provider, Reply, fresh
+from typing_extensions import NotRequired
 
 import ttc_middleware as ttc
-from ttc_langchain import ScaleModelCalls
+from ttc_langchain import ScaleModelCalls, _inner
 
 ASK = {"messages": [("user", "how many?")]}
 
@@ -220,28 +229,60 @@ async def test_switched_off_it_passes_everything_through(run, monkeypatch):
     assert state["messages"][-1].text == "it is 0"
 
 
+class Numbering(AgentMiddleware):
+    """Writes to the state which answer it saw, from inside each sample."""
+
+    class State(AgentState):
+        seen: NotRequired[Annotated[list, operator.add]]
+
+    state_schema = State
+
+    def __init__(self):
+        self.runs = 0
+
+    def said(self, response):
+        self.runs += 1
+        return ExtendedModelResponse(response, Command(update={"seen": [response.result[0].text]}))
+
+    def wrap_model_call(self, request, handler):
+        return self.said(handler(request))
+
+    async def awrap_model_call(self, request, handler):
+        return self.said(await handler(request))
+
+
+class Outer(Numbering):
+    """The same, under a name of its own."""
+
+
+@pytest.mark.parametrize("many", [1, 2])
 @pytest.mark.asyncio
-async def test_listed_before_others_it_warns_that_they_run_once_for_each_sample(run):
-    class Inner(AgentMiddleware):
-        def __init__(self):
-            self.runs = 0
+async def test_what_middleware_inside_writes_to_the_state_is_written_once_and_by_the_winner(run, many):
+    inner = [Numbering(), Outer()][:many]
+    with Provider(numbered) as provider:
+        scaled = ScaleModelCalls(ttc.BestOfN(4, stop="all"), verifier=prefers("1"))
+        state = await run(create_agent(chat(provider), middleware=[scaled, *inner]))
+    assert [each.runs for each in inner] == [4] * many
+    assert state["seen"] == ["it is 1"] * many
+    assert state["ttc_usage"]["calls"] == 4
 
-        def seen(self, response):
-            self.runs += 1
-            return ExtendedModelResponse(response, Command(update={}))
 
-        def wrap_model_call(self, request, handler):
-            return self.seen(handler(request))
-
-        async def awrap_model_call(self, request, handler):
-            return self.seen(await handler(request))
-
-    inner = Inner()
+@pytest.mark.asyncio
+async def test_middleware_around_the_search_writes_once_too(run):
     with Provider(numbered) as provider:
         scaled = ScaleModelCalls(ttc.BestOfN(3, stop="all"), verifier=prefers("1"))
-        with pytest.warns(UserWarning, match="ScaleModelCalls is not the last middleware"):
-            await run(create_agent(chat(provider), middleware=[scaled, inner]))
-    assert inner.runs == 3
+        state = await run(create_agent(chat(provider), middleware=[Outer(), scaled, Numbering()]))
+    assert state["seen"] == ["it is 1"] * 2
+
+
+@pytest.mark.asyncio
+async def test_where_langchain_keeps_writes_together_listing_it_before_others_warns(run, monkeypatch):
+    fresh()
+    monkeypatch.setattr(_inner, "_LIST", "a name of some other version")
+    with Provider(numbered) as provider:
+        scaled = ScaleModelCalls(ttc.BestOfN(2, stop="all"), verifier=prefers("1"), name="first")
+        with pytest.warns(UserWarning, match="first is not the last middleware"):
+            await run(create_agent(chat(provider), middleware=[scaled, Numbering()]))
 
 
 MINE: contextvars.ContextVar[str] = contextvars.ContextVar("mine", default="nobody's")

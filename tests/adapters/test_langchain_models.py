@@ -13,8 +13,8 @@ from langchain_core.messages import AIMessage, HumanMessage
 import ttc_middleware as ttc
 from ttc_langchain import ScaleModelCalls
 from ttc_langchain._calls import ModelCalls, call_of, request_of
-from ttc_langchain._middleware import add_usage
 from ttc_langchain._responses import read_response
+from ttc_langchain._state import add_usage
 
 ADAPTER = ModelCalls()
 WISH = ttc.Draw(temperature=0.5, seed=7, max_tokens=300, stop=["END"])
@@ -152,7 +152,9 @@ def test_details_are_found_under_a_service_tier_s_name_and_unknown_where_there_a
 
 
 def test_a_cost_that_the_provider_reports_is_the_cost():
-    message = AIMessage("a", response_metadata={"token_usage": {"cost": 0.0012}})
+    message = AIMessage(
+        "a", response_metadata={"token_usage": {"prompt_tokens": 1, "completion_tokens": 1, "cost": 0.0012}}
+    )
     assert reading(message, input_tokens=1, output_tokens=1, total_tokens=2).usage.usd == Decimal("0.0012")
 
 

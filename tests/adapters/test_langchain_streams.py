@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 import anyio
 import pytest
 from langchain.agents import create_agent
 from langchain.chat_models import init_chat_model
+from langchain_core.callbacks import get_usage_metadata_callback
 from langchain_core.language_models import GenericFakeChatModel
 from langchain_openai import ChatOpenAI
 from langgraph.checkpoint.memory import InMemorySaver
@@ -90,17 +92,37 @@ async def test_a_model_without_a_setting_for_it_does_not_stream_to_itself_either
     assert len(events) == 1
 
 
+def of_models(events):
+    return [event for event in events if "chat_model" in event["event"]]
+
+
 @pytest.mark.asyncio
-async def test_the_events_of_an_agent_hold_no_token_of_a_sample():
+async def test_the_events_of_an_agent_show_the_winner_once_and_no_other_sample():
     with Provider(numbered) as provider:
         agent = create_agent(chat(provider), middleware=[best_of_four()])
-        every = [event async for event in agent.astream_events(ASK, version="v2")]
-        provider.reset()
-        shown = [event async for event in agent.astream_events(ASK, version="v2", exclude_tags=["nostream"])]
-    assert "on_chat_model_stream" not in {event["event"] for event in every}
-    assert not [event for event in shown if "chat_model" in event["event"]]
-    assert " 1 " not in str(shown)
-    assert shown[-1]["data"]["output"]["messages"][-1].text == "the number is 2 surely"
+        with get_usage_metadata_callback() as seen:
+            events = [event async for event in agent.astream_events(ASK, version="v2")]
+    assert [event["event"].removeprefix("on_chat_model_") for event in of_models(events)] == ["start", "stream", "end"]
+    assert len({event["run_id"] for event in of_models(events)}) == 1
+    start, chunk, end = of_models(events)
+    assert start["name"] == "ChatOpenAI"
+    assert chunk["data"]["chunk"].text == end["data"]["output"].text == "the number is 2 surely"
+    assert start["parent_ids"] == chunk["parent_ids"] != []
+    assert not {" 0 ", " 1 ", " 3 "} & set(re.findall(" [0-9] ", str(events)))
+    assert events[-1]["data"]["output"]["messages"][-1].text == "the number is 2 surely"
+    (usage,) = seen.usage_metadata.values()
+    assert usage["total_tokens"] == provider.billed.tokens
+
+
+@pytest.mark.asyncio
+async def test_a_sample_that_is_tried_again_is_shown_once():
+    def script(body, number):
+        return Reply(status=500, headers={"retry-after-ms": "1"}) if number == 0 else numbered(body, 2)
+
+    with Provider(script) as provider:
+        agent = create_agent(chat(provider), middleware=[best_of_four()])
+        events = [event async for event in agent.astream_events(ASK, version="v2")]
+    assert [event["event"].removeprefix("on_chat_model_") for event in of_models(events)] == ["start", "stream", "end"]
 
 
 @pytest.mark.filterwarnings("ignore:The v3 streaming protocol")
