@@ -199,6 +199,21 @@ def test_example_langchain_agent():
     assert "6 cups are on their way" in results
 
 
+def test_example_langchain_chain():
+    total, chain, *slogans, graph, plain = run("langchain_chain")
+
+    assert re.fullmatch(r"total:  total=\d{1,3}", total)
+    voted = bill_in(chain)
+    assert 3 <= voted.calls <= 5  # three of five that agree decide
+    (slogan,) = slogans  # four were drawn, and one is shown
+    assert slogan.startswith("slogan: ")
+    drawn = bill_in(graph)
+    assert drawn.calls == 4
+    assert drawn.shares["discarded"] > 0
+    assert bill_in(plain).calls == 1
+    assert drawn.exact
+
+
 def stories(lines, *names):
     """The results that were printed one after the other, by the names of what was scaled."""
     starts = [place for place, line in enumerate(lines) if re.match(rf"({'|'.join(map(re.escape, names))}): ", line)]

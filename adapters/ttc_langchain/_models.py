@@ -135,6 +135,7 @@ def reporting_usage(model: Any, *, retried: bool) -> Any:
 
 def prepared(model: Any, leaf: Leaf) -> Any:
     """The model for one attempt, its own retries left to the engine where that retries."""
+    getattr(model, "_serialized", None)  # what tracers get, worked out once and not for each copy
     allowed = retries(model)
     leaf.retries = leaf.retries if allowed is None else min(leaf.retries, allowed)
     return unseen(model) if leaf.whole else reporting_usage(model, retried=leaf.retried)

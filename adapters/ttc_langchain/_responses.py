@@ -22,6 +22,7 @@ _FILTERED = frozenset({
     "content_filter", "content_filtered", "guardrail_intervened", "safety", "image_safety", "recitation", "blocklist",
     "prohibited_content", "spii",
 })  # fmt: skip
+_TOLD = {"token_usage", "usage", "service_tier"}
 _OK = 200  # HTTP
 _SILENT = ("text", "reasoning", "thinking", "redacted_thinking")
 
@@ -136,8 +137,7 @@ def read_usage(message: AIMessage) -> Told:
     written = _detail(prompt, "cache_creation")
     if not written and (hour or short):  # langchain-anthropic tells the parts in place of the sum
         written = (hour or 0) + (short or 0)
-    said: Mapping[str, Any] = message.response_metadata
-    as_sent = {"usage": said.get("token_usage"), "service_tier": said.get("service_tier")}
+    sent: Mapping[str, Any] = message.response_metadata
     told = seam.make_usage(
         given["input_tokens"],
         given["output_tokens"],
@@ -146,8 +146,11 @@ def read_usage(message: AIMessage) -> Told:
         cached=_detail(prompt, "cache_read"),
         written=written,
         written_1h=hour,
-        usd=seam.reported_usd(as_sent["usage"]),
+        usd=seam.reported_usd(sent.get("token_usage")),
     )
+    if not _TOLD & sent.keys():
+        return told
+    as_sent = {"usage": sent.get("token_usage"), "service_tier": sent.get("service_tier")}
     return told._replace(service_tier=seam.read_usage(as_sent).service_tier)
 
 
