@@ -1,0 +1,97 @@
+"""Models of Pydantic AI: what each calls its settings, and whom it asks."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic_ai.models import Model, infer_model
+from pydantic_ai.settings import ModelSettings
+
+from ttc_middleware.seam import Thinking
+from ttc_openai.protocol import effort
+
+# Pydantic AI's providers by the names of OpenTelemetry's conventions, where they differ.
+_PROVIDERS = {
+    "azure": "azure.ai.openai",
+    "bedrock": "aws.bedrock",
+    "bedrock-mantle": "aws.bedrock",
+    "google": "gcp.gemini",
+    "google-cloud": "gcp.vertex_ai",
+    "google-gla": "gcp.gemini",
+    "google-vertex": "gcp.vertex_ai",
+    "grok": "x_ai",
+    "mistral": "mistral_ai",
+    "moonshotai": "moonshot_ai",
+    "xai": "x_ai",
+}
+_LOCAL = ("127.0.0.1", "localhost", "::1", "0.0.0.0")  # noqa: S104  # compared with, never bound to
+_KNOWN = frozenset(ModelSettings.__annotations__)
+_ANTHROPIC_LEAST = 1_024  # tokens, the fewest that it takes
+
+
+def host_of(model: Model) -> str | None:
+    """The host that the model's provider is asked at, where the model names one."""
+    address = getattr(model, "base_url", None)
+    return urlsplit(address).hostname if isinstance(address, str) and "//" in address else None
+
+
+def provider_of(model: Model, host: str | None) -> str:
+    """As in `gen_ai.provider.name`."""
+    return "local" if host in _LOCAL else _PROVIDERS.get(model.system, model.system)
+
+
+def renamed(model: Model, name: str) -> Model:
+    """The model under another name: "provider:name" as Pydantic AI takes it, or a name that the same provider knows.
+
+    Raises:
+        TypeError: the model has no name to change, as a `FallbackModel`.
+    """
+    if ":" in name:
+        return infer_model(name)
+    if not isinstance(getattr(model, "_model_name", None), str):
+        raise TypeError(f'model={name!r}: {type(model).__name__} has no name to change; write "provider:name"')
+    other: Any = copy.copy(model)
+    other._model_name = name  # noqa: SLF001  # where every provider's model keeps it
+    vars(other).pop("profile", None)  # kept from the first model by some versions
+    return other  # type: ignore[no-any-return]
+
+
+def thinking_settings(model: Model, thinking: Thinking) -> dict[str, Any]:
+    """How this model is told how much to think: in tokens where its provider counts them, else as the nearest effort.
+
+    Raises:
+        TypeError: this version of Pydantic AI has no setting for it.
+    """
+    tokens = 0 if thinking == "none" else thinking
+    system = model.system.split(":")[0]
+    if isinstance(tokens, int) and system == "anthropic":
+        budget = {"type": "enabled", "budget_tokens": max(tokens, _ANTHROPIC_LEAST)}
+        return {"anthropic_thinking": budget if tokens else {"type": "disabled"}}
+    if isinstance(tokens, int) and system.startswith("google"):
+        return {"google_thinking_config": {"thinking_budget": tokens}}
+    word = effort(thinking)
+    if "thinking" in _KNOWN:
+        return {"thinking": False if word == "none" else word}
+    if system in ("openai", "azure"):
+        return {"openai_reasoning_effort": word}
+    raise TypeError(f"thinking={thinking!r}: this pydantic-ai has no setting for how much {model.model_name} thinks")
+
+
+def sent_once(model: Model, settings: Mapping[str, Any] | None) -> tuple[Model, Mapping[str, Any] | None]:
+    """The model and its settings with the retries of the provider's SDK off, where they can be: the engine retries."""
+    if "max_retries" in _KNOWN:
+        return model, {**(settings or {}), "max_retries": 0}
+    client: Any = getattr(model, "client", None)
+    if not getattr(client, "max_retries", 0) or not hasattr(client, "with_options"):
+        return model, settings
+    once = client.with_options(http_client=getattr(client, "_client", None), max_retries=0)
+    other: Any = copy.copy(model)
+    if "client" in vars(model):
+        other.client = once
+    else:
+        other._provider = copy.copy(other._provider)  # noqa: SLF001  # its client is this provider's
+        other._provider._client = once  # noqa: SLF001  # as above
+    return (other if other.client is once else model), settings
