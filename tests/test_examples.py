@@ -312,6 +312,21 @@ def test_example_verify_text():
 
 
 @pytest.mark.slow
+def test_example_pydantic_ai_agent():
+    *samples, answer, usage, bill = run("pydantic_ai_agent")
+
+    judged = [line.removeprefix("  a sample: ") for line in samples]
+    right = ["Person(name='Ada', age=36)", "Person(name='Ben', age=19)"]
+    # Each sample is judged once; the first that is right wins, and is judged once more as the run's output.
+    assert judged[-1] == judged[-2] == answer.removeprefix("answer: ")
+    assert judged[-1] in right
+    spent = bill_in(bill)
+    assert spent.exact
+    assert spent.calls >= len(judged) - 1
+    assert usage == f"the run's usage: {spent.total} tokens"
+
+
+@pytest.mark.slow
 def test_example_measure_verifier():
     lines = run("measure_verifier")
 

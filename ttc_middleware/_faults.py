@@ -54,6 +54,8 @@ def classify(error: BaseException) -> Failure:
 
 def _classified(error: Exception) -> Failure:
     names = {kind.__name__ for kind in type(error).__mro__}
+    if "ModelAPIError" in names and isinstance(error.__cause__, Exception):  # Pydantic AI's, around an SDK's own
+        return _classified(error.__cause__)
     status = _status(error)
     text = str(error)[:2_000]
     if isinstance(error, BudgetError):

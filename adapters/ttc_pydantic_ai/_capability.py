@@ -18,7 +18,6 @@ from ._outputs import of_outputs
 
 if "agent" not in RunContext.__dataclass_fields__:
     raise ImportError("capabilities of this pydantic-ai cannot change the model of a request")
-_WRAPS = hasattr(AbstractCapability, "get_wrapper_model")
 
 
 class Scale(AbstractCapability[Any]):
@@ -82,19 +81,22 @@ class Scale(AbstractCapability[Any]):
             )
         )
 
-    def get_wrapper_model(self, model: Model) -> Model | None:
-        """The model that serves a request, scaled; asked for by versions from 2.64 on."""
-        return ScaledModel.of_sites(model, self._sites)
+    if hasattr(AbstractCapability, "get_wrapper_model"):  # from 2.64 on
 
-    async def before_model_request(
-        self, ctx: RunContext[Any], request_context: ModelRequestContext
-    ) -> ModelRequestContext:
-        """Put the scaled model into a request, for versions that do not ask for a wrapper."""
-        if not _WRAPS:
+        def get_wrapper_model(self, model: Model) -> Model | None:
+            """The model that serves a request, scaled."""
+            return ScaledModel.of_sites(model, self._sites)
+
+    else:
+
+        async def before_model_request(
+            self, ctx: RunContext[Any], request_context: ModelRequestContext
+        ) -> ModelRequestContext:
+            """Put the scaled model into a request."""
             model = request_context.model
             if isinstance(model, InstrumentedModel):  # one span a request, not one a sample
                 scaled = ScaledModel.of_sites(model.wrapped, self._sites)
                 request_context.model = InstrumentedModel(scaled, model.instrumentation_settings)
             else:
                 request_context.model = ScaledModel.of_sites(model, self._sites)
-        return await super().before_model_request(ctx, request_context)
+            return await super().before_model_request(ctx, request_context)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from pydantic_ai.messages import ModelMessage, ModelResponse
-from pydantic_ai.models import Model, ModelRequestParameters, StreamedResponse
+from pydantic_ai.models import Model, ModelRequestParameters, StreamedResponse, infer_model
 from pydantic_ai.models.wrapper import WrapperModel
 from pydantic_ai.settings import ModelSettings
 
@@ -59,7 +59,7 @@ class ScaledModel(WrapperModel):
         slots: int | None = None,
         verifier_timeout: float = 60.0,
     ) -> None:
-        super().__init__(model)
+        super().__init__(infer_model(model))
         self._sites = Sites(
             Site(
                 name,
@@ -78,8 +78,9 @@ class ScaledModel(WrapperModel):
     @classmethod
     def of_sites(cls, model: Model, sites: Sites) -> ScaledModel:
         """A model that is scaled as these sites say."""
-        scaled = cls(model)
-        scaled._sites = sites
+        scaled = cls.__new__(cls)
+        WrapperModel.__init__(scaled, model)
+        scaled._sites = sites  # noqa: SLF001  # its own
         return scaled
 
     async def request(

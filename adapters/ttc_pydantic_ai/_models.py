@@ -55,7 +55,7 @@ def renamed(model: Model, name: str) -> Model:
         raise TypeError(f'model={name!r}: {type(model).__name__} has no name to change; write "provider:name"')
     other: Any = copy.copy(model)
     other._model_name = name  # noqa: SLF001  # where every provider's model keeps it
-    vars(other).pop("profile", None)  # kept from the first model by some versions
+    other.__dict__.pop("profile", None)  # kept from the first model
     return other  # type: ignore[no-any-return]
 
 

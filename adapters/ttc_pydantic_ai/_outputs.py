@@ -7,12 +7,12 @@ import inspect
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import Any
 
 from pydantic_ai import Agent
 from pydantic_ai.exceptions import UnexpectedModelBehavior
 from pydantic_ai.messages import ModelMessage, ModelRequest, ModelResponse
-from pydantic_ai.models import Model, ModelRequestParameters
+from pydantic_ai.models import ModelRequestParameters
 from pydantic_ai.models.wrapper import WrapperModel
 from pydantic_ai.settings import ModelSettings
 
@@ -106,18 +106,20 @@ class _Replayed(WrapperModel):
             raise Rejected(_feedback(messages))
         self.asked_once = True
         if _forms(model_request_parameters) != _forms(self._asked.parameters):
-            raise VerifierFailed("the run has an output type of its own: give it to the agent, whose outputs are judged")
+            raise VerifierFailed(
+                "the run has an output type of its own: give it to the agent, whose outputs are judged"
+            )
         return self._response
 
 
 def _copy_of(agent: Any, context: Any) -> Agent[Any, Any]:
     """The agent with its output type and validators, and nothing that has an effect: no tools, hooks, spans."""
-    bare: Agent[Any, Any] = Agent(
+    bare: Any = Agent(
         output_type=agent.output_type, retries=1, validation_context=getattr(context, "validation_context", None)
     )
     bare.instrument = False
     bare._output_validators = agent._output_validators  # noqa: SLF001  # there is no public way to read them
-    return bare
+    return bare  # type: ignore[no-any-return]
 
 
 def _forms(parameters: ModelRequestParameters) -> Any:
@@ -178,8 +180,3 @@ class _OfTexts:
     def check(self, output: Any, *, arguments: Mapping[str, Any]) -> Any:
         """The verdict on an answer."""
         return True if isinstance(output, ModelResponse) else self._verifier.check(output, arguments=arguments)
-
-
-def model_of(asked: Asked) -> Model:
-    """The model that is asked."""
-    return cast("Model", asked.model)

@@ -32,8 +32,9 @@ class _Parts(StreamedResponse):
         self._usage = response.usage
 
     async def _get_event_iterator(self) -> AsyncIterator[ModelResponseStreamEvent]:
+        parts: Any = self._parts_manager
         for index, part in enumerate(self._response.parts):
-            self._parts_manager._parts.append(part)  # noqa: SLF001  # where a part that is whole belongs
+            parts._parts.append(part)  # noqa: SLF001  # where a part that is whole belongs
             yield PartStartEvent(index=index, part=part)
 
     async def close_stream(self) -> None:

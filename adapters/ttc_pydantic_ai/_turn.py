@@ -57,6 +57,7 @@ class Turn:
         with self._accounted():
             winner: ModelResponse = await self._searched(self._sent)
         others = self._others(winner)
+        await self._let_go(others)
         if not others or not _TELLS_ATTEMPTS:
             self._add(others)
             return winner
@@ -84,6 +85,7 @@ class Turn:
             with self._accounted():
                 given = await self._searched(send)
             if isinstance(given, ModelResponse):
+                await self._let_go(self._others(given))
                 yield replayed(self._as_stream(given), self._asked.parameters)
                 return
             with self._read(given):
@@ -119,6 +121,13 @@ class Turn:
         except BaseException:
             self._add(self._arrived)
             raise
+
+    async def _let_go(self, responses: list[ModelResponse]) -> None:
+        """End what a provider has paused or still works on, and nobody will continue."""
+        for each in responses:
+            if getattr(each, "state", "complete") == "suspended":
+                model: Any = self._asked.model
+                await model.cancel_suspended_response(each)
 
     def _as_stream(self, winner: ModelResponse) -> ModelResponse:
         """The winner's response, for a stream, whose own figures are to have the others too.

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio  # noqa: TID251  # the framework's blocking calls look for its loop
 import json
+import re
+import runpy
 import subprocess
 import sys
+from pathlib import Path
 
 import pydantic_ai
 import pytest
@@ -278,9 +281,7 @@ async def test_outputs_of_two_types_with_equal_fields_are_two_answers(way):
         return Reply(text=None, tool_calls=[(f"final_result_{name}", '{"order": 7}')])
 
     with Provider(script) as provider:
-        agent = scaled_agent(
-            way, chat(provider), ttc.SelfConsistency(3, at_once=1), {"output_type": [Refund, Cancel]}
-        )
+        agent = scaled_agent(way, chat(provider), ttc.SelfConsistency(3, at_once=1), {"output_type": [Refund, Cancel]})
         done = await agent.run("undo it")
     assert done.output == Cancel(order=7)
 
@@ -316,7 +317,7 @@ def test_a_strategy_that_needs_a_verifier_says_so_at_once():
 async def test_an_output_type_of_the_run_alone_is_a_verifier_s_failure_that_says_so(way):
     with Provider(lambda body, number: tea(2)) as provider:
         agent = scaled_agent(way, chat(provider), ttc.BestOfN(1), verifier=valid_output, on_reject="raise")
-        with pytest.raises(ttc.NotAccepted, match="the run has an output type of its own: give it to the agent"):
+        with pytest.raises(ttc.NotAccepted, match=r"the run has an output type of its own: give it to the agent"):
             await agent.run("tea, please", output_type=Tea)
 
 
@@ -328,7 +329,7 @@ async def test_a_verifier_that_breaks_is_told_apart_from_an_agent_s_no(way):
 
     with Provider() as provider:
         agent = scaled_agent(way, chat(provider), ttc.BestOfN(1), verifier=verify, on_reject="raise")
-        with pytest.raises(ttc.NotAccepted, match="verifier .* failed: ZeroDivisionError: no sums today"):
+        with pytest.raises(ttc.NotAccepted, match=r"verifier .* failed: ZeroDivisionError: no sums today"):
             await agent.run("how many?")
 
 
@@ -368,9 +369,7 @@ async def test_a_fallback_model_falls_back_within_each_sample(way):
     with Provider(script) as provider:
         first, second = chat(provider), chat(provider)
         first._model_name = "first"
-        agent = scaled_agent(
-            way, FallbackModel(first, second), ttc.BestOfN(2, stop="all"), verifier=lambda output: 1.0
-        )
+        agent = scaled_agent(way, FallbackModel(first, second), ttc.BestOfN(2, stop="all"), verifier=lambda output: 1.0)
         with ttc.tracking() as bill:
             done = await agent.run("how many?")
     assert provider.settled().requests == 4
@@ -574,3 +573,42 @@ def test_without_the_framework_the_extra_is_named():
 
 def test_the_versions_that_are_tested_are_those_that_are_named():
     assert (1, 70) <= VERSION < (3,)
+
+
+def test_the_matrix_names_tests_that_exist():
+    here = Path(__file__).parent
+    row = runpy.run_path(str(here / "matrix_pydantic_ai.py"))["ROW"]
+    names = {name for cell in row.values() if isinstance(cell, tuple) for name in cell}
+    texts = "".join(path.read_text(encoding="utf-8") for path in here.glob("test_pydantic_ai*.py"))
+    assert names
+    assert names <= set(re.findall(r"^(?:async )?def (test_\w+)\(", texts, re.MULTILINE))
+
+
+@both_ways
+@pytest.mark.asyncio
+async def test_a_paused_answer_is_continued_as_it_is_and_not_searched_for_again(way):
+    """A provider may pause an answer; the framework then asks it to go on."""
+    if VERSION < (2, 20):
+        pytest.skip("no paused answers in this version")
+    asked, left = [], []
+
+    class Pausing(FunctionModel):
+        async def request(self, messages, settings, parameters):
+            asked.append(messages[-1].kind)
+            response = await super().request(messages, settings, parameters)
+            if len(asked) < 3:
+                response.state, response.provider_response_id = "suspended", f"job {len(asked)}"
+            return response
+
+        async def cancel_suspended_response(self, response):
+            left.append(response.provider_response_id)
+
+    answers = iter(["it ", "it will ", "never mind", "be"])
+    model = Pausing(lambda messages, info: ModelResponse(parts=[TextPart(next(answers))]))
+    agent = scaled_agent(way, model, ttc.BestOfN(2, stop="all"), verifier=lambda output: True)
+    with ttc.tracking() as bill:
+        done = await agent.run("how will it be?")
+    assert asked == ["request", "request", "response"]
+    assert bill.total.calls == 3
+    assert "never mind" in done.output
+    assert left == ["job 2"]
