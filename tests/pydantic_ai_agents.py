@@ -14,10 +14,10 @@ from pydantic_ai.providers.openai import OpenAIProvider
 from ttc_pydantic_ai import ScaledModel
 
 VERSION = tuple(int(part) for part in pydantic_ai.__version__.split(".")[:2])
-HAS_CAPABILITIES = VERSION >= (1, 80)
+HAS_CAPABILITIES = VERSION >= (1, 107)
 WAYS = ["capability", "model"] if HAS_CAPABILITIES else ["model"]
 both_ways = pytest.mark.parametrize("way", WAYS)
-knows_its_agent = pytest.mark.skipif(not HAS_CAPABILITIES, reason="a run does not say which agent it is of")
+knows_its_agent = pytest.mark.skipif(VERSION < (1, 80), reason="a run does not say which agent it is of")
 
 
 def chat(provider, **options):

@@ -1,7 +1,7 @@
 """Pydantic AI agents with test-time compute: `Agent(model, capabilities=[Scale(ttc.BestOfN(4), verifier=…)])`.
 
-`Scale` needs pydantic-ai-slim 1.80 or newer, which has capabilities; with an older one (from 1.70 on), give the agent
-a `ScaledModel(model, …)` for its model.
+`Scale` needs pydantic-ai-slim 1.107 or newer, whose capabilities reach the model; with an older one (from 1.70 on),
+give the agent a `ScaledModel(model, …)` for its model.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def __getattr__(name: str) -> Any:
         from ._capability import Scale  # noqa: PLC0415  # absent with old versions
     except ImportError as error:
         raise ImportError(
-            "ttc_pydantic_ai.Scale needs pydantic-ai-slim >=1.80; with an older one write"
+            "ttc_pydantic_ai.Scale needs pydantic-ai-slim >=1.107; with an older one write"
             " Agent(ttc_pydantic_ai.ScaledModel(model, …))"
         ) from error
     return Scale

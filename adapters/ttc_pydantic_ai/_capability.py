@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic_ai import RunContext
+from pydantic_ai import RunContext, capabilities
 from pydantic_ai.capabilities import AbstractCapability
 from pydantic_ai.models import Model, ModelRequestContext
-from pydantic_ai.models.instrumented import InstrumentedModel
 
 from ttc_middleware import Budget, Strategy, Verifier
 from ttc_middleware.seam import OnReject, Site, Thinking
@@ -16,8 +15,8 @@ from ._calls import ARGUMENTS, ModelCalls
 from ._model import ScaledModel, Sites
 from ._outputs import of_outputs
 
-if "agent" not in RunContext.__dataclass_fields__:
-    raise ImportError("capabilities of this pydantic-ai cannot change the model of a request")
+if not hasattr(capabilities, "Instrumentation"):
+    raise ImportError("before tracing is a capability too, it takes no other model than the agent's own")
 
 
 class Scale(AbstractCapability[Any]):
@@ -93,10 +92,5 @@ class Scale(AbstractCapability[Any]):
             self, ctx: RunContext[Any], request_context: ModelRequestContext
         ) -> ModelRequestContext:
             """Put the scaled model into a request."""
-            model = request_context.model
-            if isinstance(model, InstrumentedModel):  # one span a request, not one a sample
-                scaled = ScaledModel.of_sites(model.wrapped, self._sites)
-                request_context.model = InstrumentedModel(scaled, model.instrumentation_settings)
-            else:
-                request_context.model = ScaledModel.of_sites(model, self._sites)
+            request_context.model = ScaledModel.of_sites(request_context.model, self._sites)
             return await super().before_model_request(ctx, request_context)

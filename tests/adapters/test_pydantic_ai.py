@@ -410,7 +410,7 @@ async def test_a_run_can_bring_the_capability_along():
 
 @pytest.mark.skipif(HAS_CAPABILITIES, reason="this version has capabilities")
 def test_a_version_without_capabilities_names_the_way_that_it_has():
-    with pytest.raises(ImportError, match=r"Scale needs pydantic-ai-slim >=1\.80; .*ScaledModel\(model, …\)"):
+    with pytest.raises(ImportError, match=r"Scale needs pydantic-ai-slim >=1\.107; .*ScaledModel\(model, …\)"):
         from ttc_pydantic_ai import Scale  # noqa: F401, PLC0415  # must fail
 
 
@@ -552,6 +552,41 @@ async def test_mixed_answers_and_tools_are_judged_by_the_answer_and_run_nothing(
     done = await agent.run("tea, please")
     assert done.output == Tea(cups=2, note="hot")
     assert ran == []
+
+
+@knows_its_agent
+@both_ways
+@pytest.mark.asyncio
+async def test_a_wrong_answer_beside_a_tool_call_is_told_what_is_wrong_with_the_answer(way):
+    def answer(messages, info):
+        calls = [ToolCallPart("final_result", {"cups": "many", "note": "hot"}), ToolCallPart("order", {})]
+        return ModelResponse(parts=calls)
+
+    options = {"tools": [lambda: "ordered"], "output_type": Tea}
+    options["tools"][0].__name__ = "order"
+    agent = scaled_agent(way, FunctionModel(answer), ttc.BestOfN(1), options, verifier=valid_output, on_reject="raise")
+    with pytest.raises(ttc.NotAccepted, match=r"cups") as raised:
+        await agent.run("tea, please")
+    assert "order" not in str(raised.value)
+
+
+@knows_its_agent
+@both_ways
+@pytest.mark.asyncio
+async def test_judging_leaves_the_history_as_it_is(way):
+    seen = []
+
+    def verify(output, *, messages):
+        seen.append((messages[-1].instructions, messages[-1].run_id))
+        return True
+
+    options = {"instructions": "be brief"}
+    with Provider() as provider:
+        agent = scaled_agent(way, chat(provider), ttc.BestOfN(2, stop="all"), options, verifier=verify)
+        done = await agent.run("how many?")
+    assert done.all_messages()[0].instructions == "be brief"
+    assert len(set(seen)) == 1
+    assert len({message.run_id for message in done.all_messages()}) == 1
 
 
 WITHOUT = """

@@ -19,7 +19,7 @@ from pydantic_ai.messages import ImageUrl, ModelResponse, TextPart
 from pydantic_ai.models.function import FunctionModel
 from pydantic_ai.models.instrumented import InstrumentationSettings, InstrumentedModel
 from pydantic_ai.usage import RequestUsage, RunUsage, UsageLimits
-from pydantic_ai_agents import HAS_CAPABILITIES, VERSION, billed, both_ways, chat, scaled_agent, told, usage_of
+from pydantic_ai_agents import HAS_CAPABILITIES, billed, both_ways, chat, scaled_agent, told, usage_of
 
 import ttc_middleware as ttc
 from ttc_middleware import _spans
@@ -187,6 +187,7 @@ async def test_one_failed_sample_does_not_sink_the_others_and_the_engine_alone_r
     assert done.output == "it is 2"
     # Two that failed, the third attempt of the first sample, and the second sample.
     assert billed(provider)[0] == 4
+    assert {headers["x-stainless-retry-count"] for headers in provider.headers} == {"0"}
     assert told(done)[1:] == billed(provider)[1:]
 
 
@@ -330,12 +331,10 @@ def settings_for(exporter):
 def instrumented(way, exporter, model, *args, **more):
     """A scaled agent that the framework traces itself."""
     settings = settings_for(exporter)
-    if VERSION >= (2, 0):
+    if HAS_CAPABILITIES:
         from pydantic_ai.capabilities import Instrumentation  # noqa: PLC0415  # absent with old versions
 
-        agent = scaled_agent(way, model, *args, **more)
-        agent.instrument = settings if hasattr(type(agent), "instrument") else None
-        return agent, {} if agent.instrument else {"capabilities": [Instrumentation(settings)]}
+        return scaled_agent(way, model, *args, **more), {"capabilities": [Instrumentation(settings)]}
     return scaled_agent(way, model, *args, {"instrument": settings}, **more), {}
 
 
