@@ -131,11 +131,12 @@ def _feedback(messages: list[ModelMessage]) -> str:
     """What the agent tells the model to do better."""
     for part in reversed(messages[-1].parts):
         told: Any = part
-        words = getattr(told, "model_response", None)
-        if told.part_kind.startswith("retry-") and callable(words):
-            return str(words())
-        if isinstance(getattr(told, "content", None), str):
-            return str(told.content)
+        if told.part_kind in ("user-prompt", "system-prompt"):
+            continue
+        words = getattr(told, "model_response_str", None) or getattr(told, "model_response", None)
+        said = words() if callable(words) else getattr(told, "content", None)
+        if said:
+            return str(said)
     return "the agent would ask again"
 
 
