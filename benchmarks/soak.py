@@ -193,7 +193,7 @@ def at_work(frame) -> bool:
 
 
 async def soak(calls: int, at_once: int, seed: int) -> bool:
-    tokens = calls * 40  # enough for most of it: the last calls find nothing left
+    tokens = calls * 80  # enough for most of it: the last calls find nothing left
     spans, sdk = Spans(), TracerProvider()
     sdk.add_span_processor(spans)
     set_tracer_provider(sdk)
