@@ -34,7 +34,7 @@ async def cpu(agent: Agent) -> float:
 
 
 async def main(rounds: int) -> None:
-    model = FunctionModel(lambda messages, info: ModelResponse(parts=[TextPart("four")]))
+    model = FunctionModel(lambda messages, info: ModelResponse(parts=[TextPart("four")]))  # noqa: ARG005  # as FunctionModel calls it
     agents = {
         "bare": Agent(model),
         "ScaledModel(Single())": Agent(ScaledModel(model, ttc.Single())),

@@ -104,7 +104,7 @@ class Turn:
         """Send one attempt."""
         asked = asked_of(call)
         model, settings = asked.model, asked.settings
-        if leaf.in_draw:
+        if leaf.retried:
             model, given = sent_once(model, settings)
             settings = cast("Any", given)
             if self._scaled:
