@@ -34,12 +34,14 @@ class Messages:
         server: the host that is asked.
         slots: requests that the server works on at once; None: any number.
         prefill: the model goes on with a partial answer; Claude does so up to version 4.5, while it is not thinking.
+        port: where the server listens.
     """
 
     provider: str = "anthropic"
     server: str | None = None
     slots: int | None = None
     prefill: bool = False
+    port: int | None = None
 
     @property
     def can(self) -> frozenset[Capability]:
@@ -91,6 +93,9 @@ class Messages:
             stream=bool(body.get("stream")),
             tool_results=any(get(block, "type") == "tool_result" for block in blocks),
             server=self.server,
+            port=self.port,
+            messages=body.get("messages") or (),
+            instructions=_system(body.get("system")),
             remembered=_remembered(body),
         )
 
@@ -141,6 +146,13 @@ def known(told: Told, blocks: Sequence[Any]) -> dict[str, Any]:
 def is_thinking(body: Mapping[str, Any]) -> bool:
     """Whether a request has the model think."""
     return get(body.get("thinking"), "type") in ("enabled", "adaptive")
+
+
+def _system(said: Any) -> str | None:
+    """The system prompt, which may come in blocks."""
+    if said is None or isinstance(said, str):
+        return said
+    return "".join(str(get(block, "text") or "") for block in said)
 
 
 def _remembered(body: Mapping[str, Any]) -> bool:

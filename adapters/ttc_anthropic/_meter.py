@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 from ttc_middleware import Reading
-from ttc_middleware.seam import Leaf, StreamUsage, get
+from ttc_middleware.seam import Leaf, StreamUsage, get, whole
 from ttc_openai.stainless import Adapter, Meter
 
 from ._messages import known
@@ -30,29 +31,33 @@ class MessageMeter(Meter):
     def see(self, event: Any) -> None:
         """Take in an event."""
         self._events += 1
-        self._told.see(event)
         self.ready.append(event)
+        with suppress(Exception):  # a server can send anything at all, and its reader gets it all the same
+            self._told.see(event)
+            self._take_in(event)
+        # What it cost comes with the reason why it stopped: nothing more, whether or not the reader stays for the end.
+        if self._leaf.deferred and self._stopped is not None:
+            self.ended()
+
+    def _take_in(self, event: Any) -> None:
         kind = get(event, "type")
         if kind == "message_start":
             self._message.update({name: get(event, "message", name) for name in ("id", "model")})
         elif kind == "content_block_start":
             block = get(event, "content_block")
-            self._blocks[get(event, "index") or 0] = {
+            self._blocks[whole(get(event, "index")) or 0] = {
                 **{name: get(block, name) for name in ("type", "text", "name", "input")},
                 "json": "",
             }
         elif kind == "content_block_delta":
             self._leaf.seen += 1
-            block = self._blocks.setdefault(get(event, "index") or 0, {"type": "text", "json": ""})
+            block = self._blocks.setdefault(whole(get(event, "index")) or 0, {"type": "text", "json": ""})
             said, typed, thought = (get(event, "delta", name) or "" for name in ("text", "partial_json", "thinking"))
             block["text"] = (block.get("text") or "") + said
             block["json"] += typed
             self._leaf.shown += len((said + typed + thought).encode("utf-8", "surrogatepass"))
         elif kind == "message_delta":
             self._stopped = get(event, "delta", "stop_reason") or self._stopped
-        # What it cost comes with the reason why it stopped: nothing more, whether or not the reader stays for the end.
-        if self._leaf.deferred and self._stopped is not None:
-            self.ended()
 
     @property
     def reading(self) -> Reading:

@@ -36,7 +36,9 @@ class Request(stainless.Request):
             return None
         asked: dict[str, Any] = {**cast("Mapping[str, Any]", sent), **(self.options.extra_json or {})}
         prefill = not adaptive(str(asked.get("model"))) and not is_thinking(asked)
-        return _adapter(type(self.client).__name__, str(self.client.base_url.host), prefill=prefill)
+        url = self.client.base_url
+        port = url.port or {"http": 80, "https": 443}.get(url.scheme)
+        return _adapter(type(self.client).__name__, str(url.host), port, prefill=prefill)
 
     @property
     def _path(self) -> str:
@@ -72,11 +74,11 @@ class Request(stainless.Request):
 
 
 @lru_cache(maxsize=256)
-def _adapter(client: str, host: str, *, prefill: bool) -> Messages:
+def _adapter(client: str, host: str, port: int | None, *, prefill: bool) -> Messages:
     """How requests of this kind of client to this host are read."""
     named = "local" if host in stainless.LOCAL else "anthropic"
     provider = next((name for word, name in _PLATFORMS if word in client), named)
-    return Messages(provider, host, prefill=prefill)
+    return Messages(provider, host, prefill=prefill, port=port)
 
 
 def _settled(value: Any) -> Any:

@@ -176,6 +176,22 @@ async def test_a_stream_that_the_server_cuts_or_breaks_is_no_answer(provider):
 
 
 @pytest.mark.asyncio
+async def test_events_of_no_known_shape_pass_to_the_reader(provider):
+    odd = [
+        {"type": "message_start", "message": {"usage": {"input_tokens": 3, "output_tokens": 1}}},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": 7}},
+        {"type": "content_block_delta", "index": "x", "delta": None},
+        {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 2}},
+    ]
+    provider.script = lambda body, number: Reply(chunks=list(odd))
+    async with async_client(provider) as client:
+        with ttc.tracking() as bill:
+            events = [event async for event in await create(client, stream=True)]
+    assert [event.type for event in events] == [event["type"] for event in odd]
+    assert (bill.total.input_tokens, bill.total.output_tokens) == (3, 2)
+
+
+@pytest.mark.asyncio
 async def test_one_draw_that_nobody_judges_streams_as_it_comes(provider):
     provider.script = lambda body, number: Reply(text="one two " + "more " * 500, pause=0.01)
     async with async_client(provider) as client:

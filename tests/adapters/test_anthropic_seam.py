@@ -92,6 +92,15 @@ async def sent(provider, draw, **more):
     return provider.bodies[-1]
 
 
+def test_a_request_is_described_with_its_system_prompt_whatever_its_form():
+    for system in ("Be brief.", [{"type": "text", "text": "Be "}, {"type": "text", "text": "brief."}]):
+        request = ttc_anthropic.Messages(server="s", port=8).describe(
+            ttc.Call(name="c", arguments={**ASKED, "system": system})
+        )
+        assert (request.instructions, request.messages) == ("Be brief.", ASKED["messages"])
+        assert (request.server, request.port, request.max_tokens) == ("s", 8, ASKED["max_tokens"])
+
+
 # Patching.
 
 
