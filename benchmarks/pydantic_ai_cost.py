@@ -38,9 +38,7 @@ async def main(rounds: int) -> None:
     agents = {
         "bare": Agent(model),
         "ScaledModel(Single())": Agent(ScaledModel(model, ttc.Single())),
-        "ScaledModel(Single(), verifier=valid_output)": Agent(
-            ScaledModel(model, ttc.Single(), verifier=valid_output)
-        ),
+        "ScaledModel(Single(), verifier=valid_output)": Agent(ScaledModel(model, ttc.Single(), verifier=valid_output)),
     }
     try:
         from pydantic_ai.capabilities import AbstractCapability  # noqa: PLC0415  # absent with old versions

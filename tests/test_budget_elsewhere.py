@@ -52,7 +52,7 @@ async def test_searches_blocks_and_plain_calls_keep_a_budget_that_is_elsewhere(s
             refused.append(error.whose)
 
     async with anyio.create_task_group() as group:
-        for place in range(14):
+        for place in range(30):
             group.start_soon(one, place)
     balance = shared.balance()
     assert 2_700 < balance.spent["tokens"] == model.billed <= 3_000

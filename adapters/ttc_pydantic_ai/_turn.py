@@ -8,7 +8,6 @@ from dataclasses import fields, replace
 from datetime import timedelta
 from typing import Any, cast
 
-from opentelemetry import trace
 from pydantic_ai import messages as _messages
 from pydantic_ai._run_context import get_current_run_context  # there is no public name for it
 from pydantic_ai.messages import ModelResponse
@@ -18,7 +17,6 @@ from pydantic_ai.usage import RequestUsage
 from ttc_middleware import Call
 from ttc_middleware.seam import Leaf, Site, call_model, disabled, in_draw, observed, owned, scale_call
 
-from . import _spans
 from ._calls import Asked, asked_of, call_of
 from ._models import sent_once
 from ._outputs import JUDGING, Judging
@@ -48,7 +46,6 @@ class Turn:
         mine = not (disabled() or owned() or in_draw())
         self._scaled = mine and not self._goes_on and site.plan() is not None
         self.untouched: bool = not self._scaled and not observed()
-        self._around = trace.get_current_span()
         self._arrived: list[ModelResponse] = []
         self._leaf: Leaf | None = None
 
@@ -107,8 +104,6 @@ class Turn:
         if leaf.retried:
             model, given = sent_once(model, settings)
             settings = cast("Any", given)
-            if self._scaled:
-                _spans.told_below(self._around)
         response = await model.request(asked.messages, settings, asked.parameters)
         self._arrived.append(response)
         return response
