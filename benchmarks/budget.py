@@ -172,7 +172,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="for CI")
     quick = parser.parse_args().quick
-    runs, requests = (1, 600) if quick else (20, 2_000)
+    runs, requests = (1, 600) if quick else (5, 2_000)
     print(f"{LIMIT:,} tokens, {requests:,} requests, {runs} runs; overshoot: worst; the rest: mean")
     print(f"{'method':<16} {'in flight':>9} {'overshoot':>10} {'used':>7} {'whole':>6} {'cut':>5} {'refused':>8}"
           f" {'stranded':>9} {'held':>5} {'calls/s':>8}")  # fmt: skip

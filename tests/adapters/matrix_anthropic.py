@@ -8,8 +8,7 @@ _WAYS = (
 )
 
 ROW: dict[str, str | tuple[str, ...]] = {
-    "framework": "anthropic",
-    "versions": "0.80, 1.17, 2.12",
+    "framework": "anthropic 0.80, 1.17, 2.12",
     "async": _WAYS,
     "sync": ("test_a_wrapped_blocking_client_does_the_same", "test_inside_a_decorated_blocking_function_too"),
     "streaming": (

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-FRAMEWORK = "langchain 1.2.11 to 1.4.7"
-
 ROW: dict[str, str | tuple[str, ...]] = {
+    "framework": "langchain 1.2.11, 1.4.7",
     "async": (
         "test_langchain_bill.py::test_the_best_of_four_is_the_only_message_and_every_token_is_on_the_bill",
         "test_langchain_chat.py::test_a_chain_gets_the_winner_and_every_sample_is_on_the_bill_once",

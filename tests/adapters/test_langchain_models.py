@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-import re
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 from langchain.agents import create_agent
@@ -192,15 +189,3 @@ def test_usages_in_the_state_add_up_and_what_one_does_not_know_the_sum_does_not(
     assert add_usage({}, one) == add_usage(one, None) == one
     assert add_usage(one, other) == {"calls": 3, "input_tokens": 15, "usd": "0.00035", "status": "exact"}
     assert add_usage(one, {**other, "status": "unknown"})["status"] == "lower bound"
-
-
-def test_every_cell_of_the_matrix_names_tests_that_there_are():
-    here = Path(__file__).parent
-    spec = importlib.util.spec_from_file_location("matrix_langchain", here / "matrix_langchain.py")
-    matrix = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(matrix)
-    assert set(matrix.ROW) == {"async", "sync", "streaming", "tools", "structured", "usage", "trio"}
-    for cell in matrix.ROW.values():
-        for name in () if isinstance(cell, str) else cell:
-            file, _, test = name.partition("::")
-            assert re.search(rf"^(async )?def {test}\(", (here / file).read_text(encoding="utf-8"), re.MULTILINE), name

@@ -158,6 +158,32 @@ async def test_switched_off_it_is_the_function_itself(provider, monkeypatch):
     assert text_of(await acompletion(**asked(provider))) == "answer 0"
 
 
+@pytest.mark.asyncio
+async def test_tool_calls_vote_by_name_and_arguments():
+    spellings = ['{"a": 1, "b": 2}', '{"b": 2, "a": 1}', '{"a": 3}', '{"a": 1,"b":2}', '{"a": 4}']
+    with Provider(lambda body, number: Reply(text=None, tool_calls=[("add", spellings[number])])) as provider:
+        acompletion = ttc_litellm.wrap(litellm.acompletion, ttc.SelfConsistency(5, at_once=1))
+        with ttc.tracking() as bill:
+            reply = await acompletion(**asked(provider, tools=[{"type": "function", "function": {"name": "add"}}]))
+        assert reply.choices[0].message.tool_calls[0].function.arguments == spellings[0]
+        assert len(provider.bodies) == 4  # three of five agree
+        exact(bill, provider)
+
+
+@pytest.mark.asyncio
+async def test_the_form_that_is_asked_for_reaches_the_model_and_is_checked():
+    form = {"type": "object", "properties": {"answer": {"type": "integer"}}, "required": ["answer"]}
+    texts = ['{"answer": "many"}', "no JSON", '{"answer": 3}']
+    with Provider(lambda body, number: Reply(text=texts[number])) as provider:
+        acompletion = ttc_litellm.wrap(
+            litellm.acompletion, ttc.BestOfN(3, at_once=1), verifier=ttc.verifiers.Schema(form)
+        )  # fmt: skip
+        asked_form = {"type": "json_schema", "json_schema": {"name": "answer", "schema": form}}
+        reply = await acompletion(**asked(provider, response_format=asked_form))
+        assert text_of(reply) == texts[2]
+        assert [body["response_format"]["type"] for body in provider.bodies] == ["json_schema"] * 3
+
+
 @pytest.mark.parametrize("wrong", [litellm.aembedding, print, 3, None], ids=["embedding", "print", "3", "None"])
 def test_what_cannot_be_wrapped_is_said(wrong):
     with pytest.raises(
