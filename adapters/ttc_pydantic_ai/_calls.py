@@ -14,6 +14,7 @@ from ttc_middleware import Call, Capability, Draw, Reading, Request
 from ttc_openai.protocol import Chat
 
 from . import _models
+from ._prompt import Conversation, spoken
 from ._responses import read_response
 
 _BYTES = Chat()
@@ -110,7 +111,7 @@ class ModelCalls:
         """What the request asks for."""
         asked = asked_of(call)
         settings = cast("Mapping[str, Any]", merge_model_settings(asked.model.settings, asked.settings) or {})
-        host = _models.host_of(asked.model)
+        host, port = _models.address_of(asked.model)
         return Request(
             provider=_models.provider_of(asked.model, host),
             model=asked.model.model_name,
@@ -122,6 +123,10 @@ class ModelCalls:
                 getattr(part, "part_kind", "") == "tool-return" for message in asked.messages for part in message.parts
             ),
             server=host,
+            port=port,
+            messages=Conversation(asked.messages),
+            # OpenAI's responses: what is asked and answered is added to it.
+            remembered=settings.get("openai_conversation_id") is not None,
         )
 
     def bound(self, call: Call, /) -> int:
@@ -131,7 +136,7 @@ class ModelCalls:
         tools = [*parameters.function_tools, *parameters.output_tools]
         form = parameters.output_object
         body = {
-            "messages": [_spoken(part) for message in asked.messages for part in message.parts],
+            "messages": [spoken(part) for message in asked.messages for part in message.parts],
             "tools": [[tool.name, tool.description, tool.parameters_json_schema] for tool in tools],
             "response_format": [
                 # The first and the last instructions are those that are sent; all is more than either.
@@ -154,28 +159,3 @@ def _told(messages: list[ModelMessage], instruction: str) -> list[ModelMessage]:
     if isinstance(last, ModelRequest):
         return [*messages[:-1], replace(last, parts=[*last.parts, part])]
     return [*messages, ModelRequest(parts=[part])]
-
-
-def _spoken(part: Any) -> dict[str, Any]:
-    """What of a message's part may reach a prompt."""
-    words = getattr(part, "model_response_str", None) or getattr(part, "model_response", None)
-    content = words() if callable(words) else getattr(part, "content", None)
-    if isinstance(content, (list, tuple)):  # text, and what is shown or heard
-        shown: Sequence[Any] = cast("Sequence[Any]", content)
-        content = [_seen(each) for each in shown]
-    else:
-        content = _seen(content)
-    return {
-        "role": getattr(part, "part_kind", ""),
-        "content": content,
-        "args": getattr(part, "args", None),
-        "name": getattr(part, "tool_name", None),
-        "id": getattr(part, "tool_call_id", None),
-        "signature": getattr(part, "signature", None),
-        "more": getattr(part, "provider_details", None),
-    }
-
-
-def _seen(content: Any) -> Any:
-    kind = getattr(content, "kind", "")
-    return {"type": "file"} if kind == "binary" or kind.endswith("-url") else content

@@ -32,10 +32,13 @@ _KNOWN = frozenset(ModelSettings.__annotations__)
 _ANTHROPIC_LEAST = 1_024  # tokens, the fewest that it takes
 
 
-def host_of(model: Model) -> str | None:
-    """The host that the model's provider is asked at, where the model names one."""
+def address_of(model: Model) -> tuple[str | None, int | None]:
+    """The host and port that the model's provider is asked at, where the model names them."""
     address = getattr(model, "base_url", None)
-    return urlsplit(address).hostname if isinstance(address, str) and "//" in address else None
+    if not isinstance(address, str) or "//" not in address:
+        return None, None
+    parts = urlsplit(address)
+    return parts.hostname, parts.port
 
 
 def provider_of(model: Model, host: str | None) -> str:
@@ -78,6 +81,13 @@ def thinking_settings(model: Model, thinking: Thinking) -> dict[str, Any]:
     if system in ("openai", "azure"):
         return {"openai_reasoning_effort": word}
     raise TypeError(f"thinking={thinking!r}: this pydantic-ai has no setting for how much {model.model_name} thinks")
+
+
+def retries(model: Model, settings: Mapping[str, Any] | None) -> int | None:
+    """How often the provider's SDK would try again; None where nobody says."""
+    asked = (settings or {}).get("max_retries")
+    allowed = getattr(getattr(model, "client", None), "max_retries", None) if asked is None else asked
+    return allowed if isinstance(allowed, int) else None
 
 
 def sent_once(model: Model, settings: Mapping[str, Any] | None) -> tuple[Model, Mapping[str, Any] | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any, cast
 
@@ -33,6 +34,7 @@ def read_response(response: Any, outputs: frozenset[str]) -> Reading:
         "model": response.model_name,
         "id": response.provider_response_id,
         "finish_reasons": (reason,) if reason else (),
+        "service_tier": _tier(response),
     }
     ending = _ending(response, calls, given)
     if given:
@@ -62,14 +64,7 @@ def read_usage(response: ModelResponse) -> Usage | None:
         total += each
     if not told:
         return None
-    dollars = _dollars(response)
-    return Usage(
-        input_tokens=total.input_tokens,
-        output_tokens=total.output_tokens,
-        reasoning_tokens=total.reasoning_tokens,
-        cached_tokens=total.cached_tokens,
-        usd=dollars if len(told) == 1 else None,
-    )
+    return replace(total, calls=1, usd=_dollars(response) if len(told) == 1 else None)
 
 
 def _usage(usage: RequestUsage) -> Usage:
@@ -81,7 +76,14 @@ def _usage(usage: RequestUsage) -> Usage:
         reasoning_tokens=None if thought is None else min(thought, usage.output_tokens),
         # 0 is also what Pydantic AI says where a provider says nothing.
         cached_tokens=min(usage.cache_read_tokens, usage.input_tokens) if usage.cache_read_tokens else None,
+        cache_write_tokens=min(usage.cache_write_tokens, usage.input_tokens) if usage.cache_write_tokens else None,
     )
+
+
+def _tier(response: ModelResponse) -> str | None:
+    """What the call was served as, where that has a price of its own."""
+    said = (response.provider_details or {}).get("service_tier")
+    return said if said in ("batch", "flex", "priority", "fast") else None
 
 
 def _dollars(response: ModelResponse) -> Decimal | None:

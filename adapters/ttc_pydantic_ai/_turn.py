@@ -18,7 +18,7 @@ from ttc_middleware import Call
 from ttc_middleware.seam import Leaf, Site, call_model, disabled, in_draw, observed, owned, scale_call
 
 from ._calls import Asked, asked_of, call_of
-from ._models import sent_once
+from ._models import retries, sent_once
 from ._outputs import JUDGING, Judging
 from ._replay import replayed
 
@@ -89,7 +89,7 @@ class Turn:
                 yield given
 
     async def _searched(self, send: Any) -> Any:
-        if self._goes_on:
+        if not self._scaled:
             return await call_model(self._site.adapter, self._call, send)
         token = JUDGING.set(Judging(self._asked, self._context))
         try:
@@ -101,6 +101,8 @@ class Turn:
         """Send one attempt."""
         asked = asked_of(call)
         model, settings = asked.model, asked.settings
+        allowed = retries(model, settings)
+        leaf.retries = leaf.retries if allowed is None else min(leaf.retries, allowed)
         if leaf.retried:
             model, given = sent_once(model, settings)
             settings = cast("Any", given)

@@ -16,7 +16,17 @@ from provider import Provider, Reply
 from pydantic import BaseModel
 from pydantic_ai import Agent, ModelRetry, RunContext
 from pydantic_ai.direct import model_request
-from pydantic_ai.messages import ModelRequest, ModelResponse, TextPart, ToolCallPart, UserPromptPart
+from pydantic_ai.messages import (
+    ImageUrl,
+    ModelRequest,
+    ModelResponse,
+    SystemPromptPart,
+    TextPart,
+    ToolCallPart,
+    ToolReturnPart,
+    UserPromptPart,
+)
+from pydantic_ai.models import ModelRequestParameters
 from pydantic_ai.models.fallback import FallbackModel
 from pydantic_ai.models.function import FunctionModel
 from pydantic_ai.models.test import TestModel
@@ -24,6 +34,7 @@ from pydantic_ai_agents import HAS_CAPABILITIES, VERSION, both_ways, chat, knows
 
 import ttc_middleware as ttc
 from ttc_pydantic_ai import ScaledModel, valid_output
+from ttc_pydantic_ai._calls import Asked, ModelCalls, call_of
 
 TestModel.__test__ = False
 
@@ -610,13 +621,47 @@ def test_the_versions_that_are_tested_are_those_that_are_named():
     assert (1, 70) <= VERSION < (3,)
 
 
-def test_the_matrix_names_tests_that_exist():
+def test_every_cell_of_the_matrix_names_tests_that_there_are():
     here = Path(__file__).parent
     row = runpy.run_path(str(here / "matrix_pydantic_ai.py"))["ROW"]
-    names = {name for cell in row.values() if isinstance(cell, tuple) for name in cell}
-    texts = "".join(path.read_text(encoding="utf-8") for path in here.glob("test_pydantic_ai*.py"))
-    assert names
-    assert names <= set(re.findall(r"^(?:async )?def (test_\w+)\(", texts, re.MULTILINE))
+    assert set(row) == {"async", "sync", "streaming", "tools", "structured", "usage", "trio"}
+    for cell in row.values():
+        for name in () if isinstance(cell, str) else cell:
+            file, _, test = name.partition("::")
+            assert re.search(rf"^(async )?def {test}\(", (here / file).read_text(encoding="utf-8"), re.MULTILINE), name
+
+
+def described(provider, settings=None):
+    """A request as the engine sees it."""
+    messages = [
+        ModelRequest(
+            parts=[SystemPromptPart("be brief"), UserPromptPart(["look", ImageUrl("https://a.example/b.png")])]
+        ),
+        ModelResponse(parts=[ToolCallPart("order", {"cups": 2}, tool_call_id="1")]),
+        ModelRequest(parts=[ToolReturnPart("order", "two cups", tool_call_id="1")]),
+    ]
+    asked = Asked(chat(provider), messages, settings, ModelRequestParameters())
+    return ModelCalls().describe(call_of("it", asked, None))
+
+
+def test_who_captures_content_gets_roles_and_no_pictures():
+    with Provider() as provider:
+        request = described(provider)
+    assert [(each["role"], each.get("content")) for each in request.messages] == [
+        ("system", "be brief"),
+        ("user", ["look", {"type": "file"}]),
+        ("assistant", None),
+        ("tool", "two cups"),
+    ]
+    assert request.messages[2]["tool_calls"] == [{"id": "1", "name": "order", "arguments": '{"cups":2}'}]
+    assert len(request.messages) == 4
+    assert (request.provider, request.tool_results, request.port) == ("local", True, int(provider.host.split(":")[2]))
+
+
+def test_a_conversation_that_the_server_keeps_is_told():
+    with Provider() as provider:
+        assert described(provider, {"openai_conversation_id": "conv_1"}).remembered
+        assert not described(provider, {"temperature": 1.0}).remembered
 
 
 @both_ways

@@ -356,6 +356,7 @@ async def test_of_an_instrumented_agent_each_model_call_has_one_span_with_usage(
         exact(bill, provider)
     assert any(span.instrumentation_scope.name == "pydantic-ai" for span in spans.get_finished_spans())
     telling = with_usage(spans)
+    assert {span.instrumentation_scope.name for span in telling} == {"ttc_middleware"}
     assert len(telling) == 4
     sums = [sum(span.attributes[key] for span in telling) for key in sorted(ADDED)]
     assert sums == [provider.billed.prompt, provider.billed.completion]
@@ -400,3 +401,20 @@ async def test_the_capability_goes_below_an_instrumented_model(spans):
         done = await agent.run("how many?")
     assert done.output == "it is 2"
     assert len(with_usage(spans)) == provider.settled().requests == 3
+
+
+@both_ways
+@pytest.mark.asyncio
+async def test_of_an_instrumented_search_nobody_tells_the_winner_s_cost_alone(way, spans):
+    with Provider(numbered) as provider:
+        model = chat(provider)
+        model._model_name = "gpt-5-mini"  # whose price the framework knows
+        agent, more = instrumented(way, spans, model, None, verifier=prefers("2"))
+        await agent.run("how many?", **more)
+        assert any("operation.cost" in span.attributes for span in spans.get_finished_spans())
+        spans.clear()
+        with ttc.policy(ttc.BestOfN(3, stop="all")):
+            await agent.run("how many?", **more)
+    requests = [span for span in spans.get_finished_spans() if span.name.startswith("chat")]
+    assert len(requests) == 4
+    assert not any("operation.cost" in span.attributes for span in requests)
