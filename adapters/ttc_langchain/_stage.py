@@ -156,7 +156,9 @@ for _event in _EVENTS:
 def backstage() -> Generator[Stage, None, None]:
     """Run one attempt at a sample out of sight."""
     stage = Stage()
-    token = var_child_runnable_config.set(stage.config(ensure_config()))
+    # Outside of any run there is nothing to hide; and on Python 3.10 LangGraph hands nothing down to async nodes.
+    config = var_child_runnable_config.get()
+    token = var_child_runnable_config.set(None if config is None else stage.config(ensure_config()))
     try:
         yield stage
     except BaseException:
