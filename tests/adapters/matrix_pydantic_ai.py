@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-FRAMEWORK = "pydantic-ai-slim 1.70 (ScaledModel), 1.107, 2.31 (openai 2) and 2.68 (openai 3)"
-
 ROW: dict[str, str | tuple[str, ...]] = {
+    "framework": "pydantic-ai-slim 1.70 (ScaledModel), 1.107, 2.31 (openai 2) and 2.68 (openai 3)",
     "async": (
         "test_pydantic_ai.py::test_the_best_of_four_is_the_only_message",
         "test_pydantic_ai_bill.py::test_a_run_of_several_requests_adds_up",
