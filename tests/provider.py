@@ -32,6 +32,8 @@ class Reply:
     text: str | None = "ok"
     reasoning: int = 0
     """Thinking tokens, part of the completion."""
+    thought: str | None = None
+    """What a message of Anthropic's shows of its thinking."""
     delay: float = 0.0
     """Seconds before the answer; a client that leaves meanwhile is counted as aborted."""
     status: int = 200
@@ -471,8 +473,8 @@ def _message(body: dict[str, Any], reply: Reply, usage: dict[str, int]) -> dict[
     if usage["reasoning"]:
         counted["output_tokens_details"] = {"thinking_tokens": usage["reasoning"]}
     content: list[dict[str, Any]] = [{"type": "text", "text": reply.text or ""}] if reply.text is not None else []
-    if reply.reasoning:
-        content.insert(0, {"type": "thinking", "thinking": "let me see", "signature": "s"})
+    if reply.thought:
+        content.insert(0, {"type": "thinking", "thinking": reply.thought, "signature": "s"})
     content += [
         {"type": "tool_use", "id": f"toolu_{place}", "name": name, "input": json.loads(arguments)}
         for place, (name, arguments) in enumerate(reply.tool_calls)

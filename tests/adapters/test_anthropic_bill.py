@@ -28,7 +28,7 @@ def forget():
 
 @pytest.fixture
 def provider():
-    with Provider(lambda body, number: Reply(text="one two three", reasoning=7)) as provider:
+    with Provider(lambda body, number: Reply(text="one two three", reasoning=7, thought="let me see")) as provider:
         yield provider
 
 

@@ -35,7 +35,7 @@ def forget():
 
 @pytest.fixture
 def provider():
-    with Provider(lambda body, number: Reply(text=f"answer {number}", reasoning=7)) as provider:
+    with Provider(lambda body, number: Reply(text=f"answer {number}", reasoning=7, thought="let me see")) as provider:
         yield provider
 
 
