@@ -26,6 +26,9 @@ from provider import Provider, Reply
 import ttc_middleware as ttc
 from ttc_langchain import ScaleModelCalls, scale_model
 
+NEW = pytest.mark.skipif(
+    sys.version_info < (3, 11), reason="LangGraph hands nothing down to async nodes on Python 3.10"
+)
 ASK = {"messages": [("user", "how many?")]}
 THREAD = {"configurable": {"thread_id": "1"}}
 
@@ -130,6 +133,7 @@ async def test_a_limit_of_tool_calls_counts_those_of_the_winner(run, beside):
     assert len(ran) == 2
 
 
+@NEW
 @pytest.mark.asyncio
 async def test_a_human_is_asked_once_about_the_winner_and_resuming_searches_no_more(run, beside):
     ran = []
@@ -156,11 +160,6 @@ async def test_a_human_is_asked_once_about_the_winner_and_resuming_searches_no_m
     assert all(body["messages"][-1]["role"] == "tool" for body in provider.bodies[drawn:])
     assert state["messages"][-1].text == "done"
     assert state["ttc_usage"]["calls"] == provider.billed.requests
-
-
-NEW = pytest.mark.skipif(
-    sys.version_info < (3, 11), reason="LangGraph hands nothing down to async nodes on Python 3.10"
-)
 
 
 @NEW
