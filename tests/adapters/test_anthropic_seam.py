@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import inspect
 import runpy
 import subprocess
 import sys
@@ -219,6 +220,8 @@ def on(platform, provider, make, prefix=""):
     kind = getattr(anthropic, f"{prefix}Anthropic{platform}", None)
     if kind is None:
         pytest.skip(f"anthropic {anthropic.__version__} has no client for {platform}")
+    if not PLATFORMS[platform][0].keys() <= inspect.signature(kind).parameters.keys():
+        pytest.skip(f"anthropic {anthropic.__version__} needs the platform's own keys for {platform}")
     return make(provider, kind, **PLATFORMS[platform][0])
 
 
@@ -227,7 +230,9 @@ def on(platform, provider, make, prefix=""):
 async def test_clients_of_all_platforms_are_wrapped_and_seen(provider, platform, spans):
     _, named, path = PLATFORMS[platform]
     async with on(platform, provider, async_client, "Async") as client:
-        scaled = ttc_anthropic.wrap(client, ttc.SelfConsistency(3, at_once=1)).with_options(max_retries=1)
+        scaled = ttc_anthropic.wrap(client, ttc.SelfConsistency(3, at_once=1))
+        if (platform, anthropic.__version__.split(".")[0]) != ("Foundry", "0"):  # whose own copy() fails
+            scaled = scaled.with_options(max_retries=1)
         assert type(scaled) is type(client)
         with ttc.tracking() as bill:
             await create(scaled)
