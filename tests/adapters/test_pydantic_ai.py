@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio  # noqa: TID251  # the framework's blocking calls look for its loop
 import json
-import re
-import runpy
 import subprocess
 import sys
-from pathlib import Path
 
 import pydantic_ai
 import pytest
@@ -619,16 +616,6 @@ def test_without_the_framework_the_extra_is_named():
 
 def test_the_versions_that_are_tested_are_those_that_are_named():
     assert (1, 70) <= VERSION < (3,)
-
-
-def test_every_cell_of_the_matrix_names_tests_that_there_are():
-    here = Path(__file__).parent
-    row = runpy.run_path(str(here / "matrix_pydantic_ai.py"))["ROW"]
-    assert set(row) == {"async", "sync", "streaming", "tools", "structured", "usage", "trio"}
-    for cell in row.values():
-        for name in () if isinstance(cell, str) else cell:
-            file, _, test = name.partition("::")
-            assert re.search(rf"^(async )?def {test}\(", (here / file).read_text(encoding="utf-8"), re.MULTILINE), name
 
 
 def described(provider, settings=None):
