@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gc
+
 # Hypothesis imports these late, deep in a stack, where compiling them has failed on CPython 3.11 ("AST constructor
 # recursion depth mismatch").
 import hypothesis.internal.conjecture.optimiser
@@ -17,3 +19,11 @@ if not NIGHTLY:
 @pytest.fixture(params=["asyncio", "trio"])
 def anyio_backend(request):
     return request.param
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _answers_for_what_it_leaves():
+    """What a module's tests leave open is noticed there, and not in whatever test the next collection falls into."""
+    gc.freeze()  # what is there already is not looked through again
+    yield
+    gc.collect()

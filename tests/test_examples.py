@@ -103,6 +103,7 @@ def test_example_quickstart():
         assert len(samples) == 8
 
 
+@pytest.mark.slow
 def test_example_extraction():
     lines = run("extraction")
 
@@ -116,6 +117,7 @@ def test_example_extraction():
     assert all(said or ": " in line for said, line in zip(accepted, samples, strict=True)), "rejected without feedback"
 
 
+@pytest.mark.slow
 def test_example_existing_function():
     first, best, one, four = run("existing_function")
 
@@ -126,6 +128,7 @@ def test_example_existing_function():
     assert (scaled.calls, scaled.exact, set(scaled.shares)) == (8, True, {"visible", "discarded"})
 
 
+@pytest.mark.slow
 def test_example_litellm_completion():
     lines = run("litellm_completion")
 
@@ -140,6 +143,7 @@ def test_example_litellm_completion():
     adds_up(bill, samples)
 
 
+@pytest.mark.slow
 def test_example_anthropic_messages():
     lines = run("anthropic_messages")
 
@@ -153,6 +157,7 @@ def test_example_anthropic_messages():
     assert second.shares["visible"] > 0
 
 
+@pytest.mark.slow
 def test_example_console_costs():
     *spans, answer, printed = run("console_costs")
 
@@ -175,6 +180,7 @@ def test_example_console_costs():
     assert 0 < int(search["ttc.usage.hidden.output_tokens"]) < outputs
 
 
+@pytest.mark.slow
 def test_example_langchain_agent():
     eight = threading.Barrier(8)
 
@@ -199,6 +205,7 @@ def test_example_langchain_agent():
     assert "6 cups are on their way" in results
 
 
+@pytest.mark.slow
 def test_example_langchain_chain():
     total, chain, *slogans, graph, plain = run("langchain_chain")
 

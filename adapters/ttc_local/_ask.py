@@ -49,7 +49,8 @@ class _Asking:
                 import openai  # noqa: PLC0415  # slow to import
 
                 self._server = self._server or serve()
-                self._client = openai.OpenAI(base_url=self._server.base_url, api_key="none")
+                ends = {"Connection": "close"}  # nobody closes the client, so it keeps no connection
+                self._client = openai.OpenAI(base_url=self._server.base_url, api_key="none", default_headers=ends)
         assert self._server is not None  # made above
         reply = self._client.chat.completions.create(**self._params, model=self._server.model, messages=messages)
         return reply.choices[0].message.content or ""

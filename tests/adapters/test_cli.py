@@ -159,6 +159,7 @@ def figures(line, name):
     return [int(figure.replace(",", "")) for figure in found.groups()]
 
 
+@pytest.mark.slow
 def test_the_demos_json_adds_up_and_its_spans_reach_a_collector(tasks, collector):
     url, requests = collector
     stdout, stderr = run("demo", "--n", 2, "--tasks", tasks, "--json", "--otlp", url)
@@ -236,6 +237,7 @@ def test_only_debug_shows_where_an_error_is_from(tmp_path):
     assert "FileNotFoundError" in stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 @pytest.mark.parametrize(
     ("send", "number", "status"),

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import anyio.to_thread
 import pytest
+from chats import chat
 from langchain.agents import create_agent
 from langchain.agents.middleware import (
     AgentMiddleware,
@@ -20,7 +21,6 @@ from langchain.agents.middleware import (
 )
 from langchain_core.language_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, HumanMessage
-from langchain_openai import ChatOpenAI
 from langgraph.types import Command
 from provider import Provider, Reply, fresh
 from typing_extensions import NotRequired
@@ -48,10 +48,6 @@ def run(request):
         return await anyio.to_thread.run_sync(agent.invoke, ask)
 
     return in_task if request.param == "async" else in_thread
-
-
-def chat(provider, **fields):
-    return ChatOpenAI(model="mock", base_url=provider.url, api_key="none", **fields)
 
 
 def numbered(body, number):

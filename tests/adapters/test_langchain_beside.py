@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import sys
+from functools import partial
 
 import anyio.to_thread
+import chats
 import pytest
 from langchain.agents import create_agent
 from langchain.agents.middleware import (
@@ -17,7 +19,6 @@ from langchain.agents.middleware import (
 )
 from langchain.agents.middleware.model_call_limit import ModelCallLimitExceededError
 from langchain_core.runnables import RunnableLambda
-from langchain_openai import ChatOpenAI
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command, interrupt
@@ -30,6 +31,7 @@ NEW = pytest.mark.skipif(
     sys.version_info < (3, 11), reason="LangGraph hands nothing down to async nodes on Python 3.10"
 )
 ASK = {"messages": [("user", "how many?")]}
+chat = partial(chats.chat, max_retries=0)
 THREAD = {"configurable": {"thread_id": "1"}}
 
 
@@ -61,10 +63,6 @@ def beside(request):
     return ordered
 
 
-def chat(provider, **fields):
-    return ChatOpenAI(model="mock", base_url=provider.url, api_key="none", **{"max_retries": 0, **fields})
-
-
 def numbered(body, number):
     return Reply(text=f"it is {number}")
 
@@ -92,7 +90,7 @@ async def test_a_fallback_before_searches_on_the_other_model_and_one_after_is_ea
         return Reply(status=400) if body["model"] == "mock" else numbered(body, number)
 
     with Provider(script) as provider:
-        other = ChatOpenAI(model="other", base_url=provider.url, api_key="none", max_retries=0)
+        other = chat(provider, model="other")
         agent = create_agent(chat(provider), middleware=beside(best(3), ModelFallbackMiddleware(other)))
         with ttc.tracking() as bill:
             state = await run(agent)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import anyio.to_thread
 import openai
 import pytest
+from chats import chat
 from langchain.agents import create_agent
 from langchain_core.caches import InMemoryCache
 from langchain_core.callbacks import get_usage_metadata_callback
 from langchain_core.globals import set_llm_cache
 from langchain_core.language_models import GenericFakeChatModel
-from langchain_openai import ChatOpenAI
 from provider import Provider, Reply
 
 import ttc_middleware as ttc
@@ -37,10 +37,6 @@ def run(request):
         return await anyio.to_thread.run_sync(agent.invoke, ASK)
 
     return in_task if request.param == "async" else in_thread
-
-
-def chat(provider, **fields):
-    return ChatOpenAI(model="mock", base_url=provider.url, api_key="none", **fields)
 
 
 def numbered(body, number):

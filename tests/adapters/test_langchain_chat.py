@@ -6,6 +6,7 @@ import anyio
 import anyio.to_thread
 import openai
 import pytest
+from chats import chat
 from langchain_core.caches import InMemoryCache
 from langchain_core.callbacks import get_usage_metadata_callback
 from langchain_core.globals import set_llm_cache
@@ -53,10 +54,6 @@ def stream(request):
         return await anyio.to_thread.run_sync(lambda: list(runnable.stream(question)))
 
     return in_task if request.param == "async" else in_thread
-
-
-def chat(provider, **fields):
-    return ChatOpenAI(model="mock", base_url=provider.url, api_key="none", **fields)
 
 
 def numbered(body, number):

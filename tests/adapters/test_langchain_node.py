@@ -7,11 +7,11 @@ import sys
 
 import anyio.to_thread
 import pytest
+from chats import chat
 from langchain_core.messages import AIMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import RunnableConfig
-from langchain_openai import ChatOpenAI
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.config import get_stream_writer
 from langgraph.graph import END, START, MessagesState, StateGraph
@@ -38,10 +38,6 @@ def _clean():
 def provider():
     with Provider(lambda body, number: Reply(text=f"it is {number} surely")) as running:
         yield running
-
-
-def chat(provider):
-    return ChatOpenAI(model="mock", base_url=provider.url, api_key="none")
 
 
 def second(update, state=None):

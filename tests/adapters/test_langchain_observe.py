@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import itertools
 import json
+from functools import partial
 
 import anyio.to_thread
+import chats
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from langchain.agents import create_agent
 from langchain_core.language_models import FakeListLLM, GenericFakeChatModel
 from langchain_core.messages import AIMessage
-from langchain_openai import ChatOpenAI
 from provider import Provider, Reply
 
 import ttc_middleware as ttc
@@ -20,6 +21,7 @@ from ttc_langchain import ObserveModelCalls, ScaleModelCalls, scale_model, tool_
 from ttc_middleware import _context
 
 ASK = {"messages": [("user", "how many?")]}
+chat = partial(chats.chat, stream_usage=True)
 
 
 @pytest.fixture(autouse=True)
@@ -34,10 +36,6 @@ def provider(request, monkeypatch):
     with Provider(lambda body, number: Reply(text=f"it is {number} surely", reasoning=number)) as running:
         running.instrumented = request.param
         yield running
-
-
-def chat(provider, **fields):
-    return ChatOpenAI(model="mock", base_url=provider.url, api_key="none", stream_usage=True, **fields)
 
 
 def told(bill):
@@ -229,7 +227,7 @@ async def test_an_agent_votes_on_its_tool_calls_and_the_winner_s_tool_runs_once(
     with Provider(script) as provider:
         vote = ttc.SelfConsistency(4, by=tool_calls(exclude=("note",)), at_once=1)
         agent = create_agent(
-            ChatOpenAI(model="mock", base_url=provider.url, api_key="none"),
+            chat(provider),
             [order],
             middleware=[ScaleModelCalls(vote)],
         )

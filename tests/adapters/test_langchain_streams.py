@@ -7,11 +7,11 @@ import sys
 
 import anyio
 import pytest
+from chats import chat
 from langchain.agents import create_agent
 from langchain.chat_models import init_chat_model
 from langchain_core.callbacks import get_usage_metadata_callback
 from langchain_core.language_models import GenericFakeChatModel
-from langchain_openai import ChatOpenAI
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.errors import GraphInterrupt
 from langgraph.types import Command, Interrupt, interrupt
@@ -27,10 +27,6 @@ ASK = {"messages": [("user", "how many?")]}
 def _clean():
     yield
     ttc.uninstrument()
-
-
-def chat(provider, **fields):
-    return ChatOpenAI(model="mock", base_url=provider.url, api_key="none", **fields)
 
 
 def numbered(body, number):

@@ -6,9 +6,9 @@ import json
 
 import anyio.to_thread
 import pytest
+from chats import chat
 from langchain.agents import create_agent
 from langchain.agents.structured_output import ProviderStrategy, StructuredOutputValidationError, ToolStrategy
-from langchain_openai import ChatOpenAI
 from provider import Provider, Reply
 from pydantic import BaseModel, Field
 
@@ -52,9 +52,8 @@ def says(body, *, number=None, **more):
 
 
 def agent_of(provider, response_format, *args, tools=(), **kwargs):
-    model = ChatOpenAI(model="mock", base_url=provider.url, api_key="none")
     middleware = [ScaleModelCalls(*args, **kwargs)]
-    return create_agent(model, list(tools), middleware=middleware, response_format=response_format)
+    return create_agent(chat(provider), list(tools), middleware=middleware, response_format=response_format)
 
 
 @pytest.mark.parametrize("response_format", FORMATS, ids=["tool", "provider", "auto"])
