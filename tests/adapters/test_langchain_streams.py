@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
 
@@ -133,7 +134,10 @@ async def test_a_sample_that_is_tried_again_is_shown_once():
 async def test_the_message_streams_of_an_agent_show_no_sample():
     with Provider(numbered) as provider:
         agent = create_agent(chat(provider), middleware=[best_of_four()])
-        run = await agent.astream_events(ASK, version="v3")
+        events = agent.astream_events(ASK, version="v3")
+        if not inspect.isawaitable(events):
+            pytest.skip("this LangGraph has no third version of events")
+        run = await events
         texts = [await message.text async for message in run.messages]
     assert texts == ["the number is 2 surely"]
     assert provider.billed.requests == 4
