@@ -8,12 +8,13 @@ from dataclasses import replace
 from functools import lru_cache, wraps
 from typing import Any, TypeVar, cast
 
-from ttc_middleware import Adapter, Budget, Call, Capability, Reading, Strategy, Verifier
+from ttc_middleware import Adapter, Budget, Call, Capability, Reading, Single, Strategy, Verifier, policy
 from ttc_middleware.seam import (
     OnReject,
     PlainFunction,
     Site,
     Thinking,
+    deadline,
     disabled,
     in_draw,
     owned,
@@ -144,10 +145,50 @@ def _router(router: Any, site: Callable[[Adapter], Site], slots: int | None) -> 
     """A copy over the same deployments and cooldowns; all that a router does but retrying it does in each draw."""
     twin = copy.copy(router)
     for name, kind in _ADAPTERS.items():
-        adapter = kind(slots=slots)
-        read = _read if name.startswith("a") else _read_sync
-        setattr(twin, name, scaled(site(_Within(adapter)))(read(getattr(router, name), adapter)))
+        function = getattr(router, name)
+        setattr(twin, name, drawn(function, kind(slots=slots), site, asynchronous=name.startswith("a")))
     return twin
+
+
+def drawn(
+    function: Callable[..., Any], adapter: Adapter, site: Callable[[Adapter], Site], *, asynchronous: bool
+) -> Callable[..., Any]:
+    """A function inside which litellm's own calls are seen: all of it is drawn, and a stream is the winner's.
+
+    Args:
+        function: takes the keywords of a model call, and gives its response.
+        adapter: how a response is read.
+        site: makes the call site of an adapter.
+        asynchronous: whether it is an async function.
+    """
+    here = site(_Within(adapter))
+    whole: Any = scaled(here)((_read if asynchronous else _read_sync)(function, adapter))
+
+    @wraps(function)
+    async def call(*args: Any, **kwargs: Any) -> Any:
+        plan = here.plan() if kwargs.get("stream") and not in_draw() else None
+        if plan is None or not _streams_through(plan):
+            return await whole(*args, **kwargs)
+        with policy(budget=plan.budget):
+            return await function(*args, **kwargs)
+
+    @wraps(function)
+    def call_sync(*args: Any, **kwargs: Any) -> Any:
+        plan = here.plan() if kwargs.get("stream") and not in_draw() else None
+        if plan is None or not _streams_through(plan):
+            return whole(*args, **kwargs)
+        with policy(budget=plan.budget):
+            return function(*args, **kwargs)
+
+    return call if asynchronous else call_sync
+
+
+def _streams_through(plan: Any) -> bool:
+    """Whether a stream can pass as it comes: it is the only draw, asks for nothing, and nobody is to judge it."""
+    alone = isinstance(plan.strategy, Single) and plan.check is None and plan.thinking is None
+    # Who limits time, draws or seats wants an engine that watches over them.
+    watched = plan.budget.seconds is not None or {"samples", "seats"} & set(plan.budget.limits)
+    return alone and plan.adapter.slots is None and deadline() is None and not watched
 
 
 def _read(function: Callable[..., Any], adapter: Adapter) -> Callable[..., Any]:
