@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import wraps
+from hashlib import sha256
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -22,6 +24,7 @@ from ._wrap import drawn
 
 # What a request of the proxy calls on its router, by the names that hooks get.
 _CALLS: dict[str, type[Completion | Responses]] = {"acompletion": Completion, "aresponses": Responses}
+_HASH = re.compile("[0-9a-f]{64}")
 _WHO = {"key": "token", "user": "user_id", "team": "team_id"}
 _REFUSED = ((BudgetError, 429), (NotAccepted, 422))
 _COPIED = ("metadata", "litellm_metadata")  # a router writes into these which deployment it has chosen
@@ -39,6 +42,8 @@ class _Request:
     def who(self) -> dict[str, str]:
         """Whose request it is, as the proxy has found out; nothing that the body claims."""
         found = {tag: getattr(self.client, name, None) for tag, name in _WHO.items()}
+        if isinstance(found["key"], str) and not _HASH.fullmatch(found["key"]):
+            found["key"] = sha256(found["key"].encode()).hexdigest()  # as LiteLLM does: a custom auth may not
         return {tag: value for tag, value in found.items() if isinstance(value, str) and value}
 
 
@@ -60,6 +65,8 @@ class _Routed:
             # Not a client's, but what the proxy itself asks: a guardrail, a fallback. Or a draw's own.
             if request is None or request.draws or disabled():
                 return await function(*args, **kwargs)
+            # A router would give each of them one.
+            kwargs.setdefault("litellm_trace_id", kwargs["litellm_logging_obj"].litellm_trace_id)
             try:
                 with tags(**request.who), tracking() as bill:
                     response = await whole(*args, **kwargs)
@@ -158,7 +165,8 @@ class ProxyHook(CustomLogger):
 
         def site(adapter: Any) -> Site:
             return Site(
-                name, strategy, verifier, budget, accept, on_reject, thinking, adapter, verifier_timeout=verifier_timeout
+                name, strategy, verifier, budget, accept, on_reject, thinking, adapter,
+                verifier_timeout=verifier_timeout,
             )  # fmt: skip
 
         for kind in _CALLS.values():
@@ -220,13 +228,11 @@ class ProxyHook(CustomLogger):
 
 
 def _own_log(kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """The keywords of a call that litellm logs by itself, in the trace of the request that it is for."""
+    """The keywords of a call that litellm logs by itself."""
     log: Any = kwargs["litellm_logging_obj"]
     apart = ("litellm_logging_obj", "litellm_call_id", "standard_logging_object")
     own = {name: value for name, value in kwargs.items() if name not in apart}
     own.update({name: dict(own[name]) for name in _COPIED if isinstance(own.get(name), dict)})
-    if own.get("litellm_trace_id") is None:
-        own["litellm_trace_id"] = getattr(log, "litellm_trace_id", None)
     # Whom a key or a team wants told besides: the proxy has taken these off the request.
     for name, kinds in (("success_callback", ("", "async_")), ("failure_callback", ("",))):
         told = [each for kind in kinds for each in getattr(log, f"dynamic_{kind}{name}s", None) or ()]

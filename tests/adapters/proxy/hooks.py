@@ -58,7 +58,7 @@ async def let_in(request, api_key):
     """A key says who it is: "user.team", or "user.team.1" for one request at a time."""
     user, team, *parallel = api_key.split(".")
     return UserAPIKeyAuth(
-        api_key=api_key, token=f"hash-of-{user}", user_id=user, team_id=team, max_parallel_requests=len(parallel) or None
+        api_key=api_key, user_id=user, team_id=team, max_parallel_requests=len(parallel) or None
     )
 
 
@@ -68,7 +68,7 @@ def is_two(reply) -> bool:
     return reply.choices[0].message.content == "answer 2"
 
 
-ttc.configure(budget_per={"team": ttc.Budget(tokens=100_000)})
+ttc.configure(budget_per={"team": ttc.Budget(tokens=50_000_000)})
 
 log = Log()
 best = ttc_litellm.ProxyHook(ttc.BestOfN(4, stop="all"), models=["best"], verifier=ttc.verifiers.Exact("answer 2"))
