@@ -16,7 +16,7 @@ from ._completion import Completion
 from ._inplace import InPlace
 from ._responses import Responses
 
-_OLDEST = (1, 84)
+_OLDEST = (1, 103)
 # The functions that programs call; and those behind them, which one can import as well.
 _FUNCTIONS: tuple[tuple[str, Adapter, tuple[str, ...]], ...] = (
     ("acompletion", Completion(), ("litellm", "litellm.main")),
@@ -32,7 +32,7 @@ def instrument() -> None:
     """Let the calls of litellm be seen and steered; see `ttc.instrument()`.
 
     Raises:
-        ImportError: litellm is not installed, or is older than 1.84.
+        ImportError: litellm is not installed, or is older than 1.103.
     """
     if _changed:
         return
@@ -73,7 +73,7 @@ def own(function: Any) -> Any:
 
 def checked() -> Any:
     """The package, of a version that this adapter knows."""
-    wants = 'ttc_litellm needs litellm >=1.84,<2: pip install "ttc-middleware[litellm]"'
+    wants = 'ttc_litellm needs litellm >=1.103,<2: pip install "ttc-middleware[litellm]"'
     try:
         litellm = importlib.import_module("litellm")
     except ImportError as error:

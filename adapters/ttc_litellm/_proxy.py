@@ -76,8 +76,7 @@ class _Routed:
                     error.status_code = next(code for kind, code in _REFUSED if isinstance(error, kind))  # type: ignore[union-attr]
                 raise
             finally:
-                if kwargs.get("stream") and request.draws > 1:
-                    await _release(request.client)
+                await _release(request)
             return response
 
         return call
@@ -140,7 +139,7 @@ class ProxyHook(CustomLogger):
         verifier_timeout: seconds after which a verification counts as failed.
 
     Raises:
-        ImportError: litellm is not installed, or is older than this adapter supports.
+        ImportError: litellm is not installed, or is older than 1.103.
         TypeError: an argument is not what it should be.
         ValueError: a number is out of its range.
     """
@@ -241,9 +240,11 @@ def _own_log(kwargs: Mapping[str, Any]) -> dict[str, Any]:
     return own
 
 
-async def _release(client: Any) -> None:
-    """Give back the client's seat among parallel requests, which a cancelled first draw of a stream leaves taken."""
+async def _release(request: _Request) -> None:
+    """Give back a client's seat among parallel requests: LiteLLM does so when it logs the first draw, if that ends."""
     logging: Any = importlib.import_module("litellm.proxy.proxy_server").proxy_logging_obj
-    release = getattr(logging, "arelease_max_parallel_requests_on_disconnect", None)
-    if release is not None:  # twice does no harm
-        await release(client)
+    for name in ("arelease_max_parallel_requests_on_disconnect", "_arelease_max_parallel_requests_on_disconnect"):
+        release = getattr(logging, name, None)
+        if release is not None and request.draws > 1:  # twice does no harm
+            await release(request.client)
+            return

@@ -71,7 +71,7 @@ def wrap(
         verifier_timeout: seconds after which a verification counts as failed.
 
     Raises:
-        ImportError: litellm is not installed, or is older than 1.84.
+        ImportError: litellm is not installed, or is older than 1.103.
         TypeError: it is none of these, or an argument is not what it should be.
         ValueError: a number is out of its range.
     """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import gc
 import importlib
+import os
 import subprocess
 import sys
 
@@ -315,16 +316,40 @@ def test_importing_the_adapter_imports_no_litellm():
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
+def test_a_question_leaves_the_event_loop_free_while_litellm_is_imported(provider):
+    code = f"""
+import asyncio, sys, ttc_litellm
+
+def underway():
+    return getattr(getattr(sys.modules.get("litellm"), "__spec__", None), "_initializing", False)
+
+async def main():
+    ask = ttc_litellm.ask("openai/mock", api_base={provider.url!r}, api_key="x")
+    question = asyncio.ensure_future(ask([{{"role": "user", "content": "?"}}]))
+    seen = False
+    while not question.done():
+        await asyncio.sleep(0)
+        seen = seen or underway()
+    print(seen, question.result())
+
+asyncio.run(main())
+"""
+    environment = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    assert done.stdout.split("\n")[0] == "True answer 0", done.stderr
+
+
 def test_without_litellm_the_error_names_the_extra():
     code = "import sys; sys.modules['litellm'] = None; import ttc_litellm; ttc_litellm.instrument()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert 'ImportError: ttc_litellm needs litellm >=1.84,<2: pip install "ttc-middleware[litellm]"' in done.stderr
+    assert 'ImportError: ttc_litellm needs litellm >=1.103,<2: pip install "ttc-middleware[litellm]"' in done.stderr
 
 
 def test_a_litellm_that_is_too_old_is_refused_by_its_version(monkeypatch):
-    monkeypatch.setattr("importlib.metadata.version", lambda name: {"litellm": "1.83.0"}[name])
+    monkeypatch.setattr("importlib.metadata.version", lambda name: {"litellm": "1.99.9"}[name])
     with pytest.raises(
-        ImportError, match=r'>=1\.84,<2: pip install "ttc-middleware\[litellm\]" \(installed is 1\.83\.0\)'
+        ImportError, match=r'>=1\.103,<2: pip install "ttc-middleware\[litellm\]" \(installed is 1\.99\.9\)'
     ):
         ttc_litellm.instrument()
 

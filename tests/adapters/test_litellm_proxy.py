@@ -1,4 +1,4 @@
-"""`ProxyHook`, in LiteLLM's real proxy: a process of its own, without database and network (`poe test-litellm-proxy`)."""
+"""`ProxyHook`, in LiteLLM's real proxy: a process of its own, no database, no network (`poe test-litellm-proxy`)."""
 
 from __future__ import annotations
 
@@ -198,6 +198,7 @@ def test_one_draw_streams_as_it_comes(proxy):
     while b'"word' not in line:
         line = response.readline()
     assert proxy.provider.billed.in_flight == 1
+    response.close()
     connection.close()
     until(lambda: proxy.provider.billed.aborted == 1)
 

@@ -134,6 +134,20 @@ async def test_a_router_is_scaled_and_the_given_one_is_not(provider):
     assert len(provider.bodies) == 9
 
 
+@pytest.mark.asyncio
+async def test_a_routers_only_draw_streams_as_it_comes():
+    with Provider(lambda body, number: Reply(text="word " * 200, pause=0.05)) as provider:
+        group = ttc_litellm.wrap(router(provider), ttc.Single(), budget=ttc.Budget(tokens=50_000))
+        with ttc.tracking() as bill:
+            stream = await group.acompletion(model="group", messages=MESSAGES, stream=True, max_tokens=1_000)
+            async for chunk in stream:
+                if chunk.choices[0].delta.content:
+                    break
+            assert provider.billed.in_flight == 1
+            await stream.aclose()
+        assert bill.total.calls == 1
+
+
 def test_a_router_that_blocks_is_scaled(provider):
     group = ttc_litellm.wrap(router(provider), ALL, verifier=ttc.verifiers.Exact("answer 2"))
     assert text_of(group.completion(model="group", messages=MESSAGES)) == "answer 2"

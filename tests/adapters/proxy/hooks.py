@@ -57,9 +57,7 @@ class Log(CustomLogger):
 async def let_in(request, api_key):
     """A key says who it is: "user.team", or "user.team.1" for one request at a time."""
     user, team, *parallel = api_key.split(".")
-    return UserAPIKeyAuth(
-        api_key=api_key, user_id=user, team_id=team, max_parallel_requests=len(parallel) or None
-    )
+    return UserAPIKeyAuth(api_key=api_key, user_id=user, team_id=team, max_parallel_requests=len(parallel) or None)
 
 
 def is_two(reply) -> bool:
