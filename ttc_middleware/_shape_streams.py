@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ._shapes import Api, Told, fields, get, items, read_usage
+from ._shapes import Api, Told, fields, get, items, read_usage, whole
 
 _LAST = ("response.completed", "response.incomplete", "response.failed")
 
@@ -14,7 +14,8 @@ class StreamUsage:
 
     Providers differ in when they tell: OpenAI in a last chunk, or in every chunk what was used so far (vLLM's
     `continuous_usage_stats`); Anthropic the prompt at the start and the rest at the end; Gemini what was used so far in
-    every chunk; Bedrock in an event of its own. Counts are cumulative everywhere: a later one replaces an earlier.
+    every chunk; Bedrock in an event of its own. Counts are cumulative everywhere: a later one replaces an earlier. One
+    that says nothing does not: an empty usage after the real one, or a 0 in the place of what was told before.
 
     Args:
         api: whose events they are, as in `read_usage()`.
@@ -41,14 +42,16 @@ class StreamUsage:
         return "usage_metadata" if self._api == "gemini" else "usage"
 
     def _merge(self, usage: Any) -> None:
-        self._usage.update({name: value for name, value in fields(usage).items() if value is not None})
+        told = fields(usage).items()
+        self._usage.update({name: value for name, value in told if value or self._usage.get(name) is None})
 
     def _see_openai(self, event: Any) -> None:
         response = get(event, "response")  # the responses API
         said = event if response is None else response
         usage, tier = get(said, "usage"), get(said, "service_tier")
-        if usage is not None:
-            self._usage = dict(fields(usage))
+        told = fields(usage)
+        if any(map(whole, told.values())) or not self._usage:
+            self._usage = dict(told)
         if tier is not None:
             self._around["service_tier"] = tier
         ends = any(get(choice, "finish_reason") for choice in items(get(event, "choices")))

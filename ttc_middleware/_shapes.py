@@ -17,7 +17,6 @@ xai-sdk 1.21, openrouter 1.3 and botocore 1.44.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
@@ -64,9 +63,15 @@ def get(thing: Any, *path: str) -> Any:
     return thing
 
 
-def whole(value: object) -> int | None:
-    """A count; None for anything else."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+_LARGEST = 10**12
+"""Of tokens and of dollars in one call: more is a mistake, which no ledger, exporter or chart is to choke on."""
+
+
+def whole(value: object, most: int = _LARGEST) -> int | None:
+    """A count; None for anything else. Some gateways write theirs as 12.0."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= most else None
 
 
 def fields(thing: Any) -> Mapping[str, Any]:
@@ -140,13 +145,14 @@ def make_usage(
         cache_write_tokens=written,
         cache_write_1h_tokens=None if written_1h is None else min(written_1h, written or 0),
     )
-    return Told(usage, partial=not known_prompt or (output is None and not made and total is None))
+    unknown_output = output is None and not made and (total is None or total < known_prompt)
+    return Told(usage, partial=not known_prompt or unknown_output)
 
 
 def reported_usd(usage: Any) -> Decimal | None:
     """What the provider itself says that the call cost, in a usage of OpenAI's shape; None where it says nothing."""
     usage = fields(usage)
-    ticks = whole(usage.get("cost_in_usd_ticks"))  # xAI: ten thousand millionths of a dollar
+    ticks = whole(usage.get("cost_in_usd_ticks"), _LARGEST * 10**10)  # xAI: ten thousand millionths of a dollar
     if ticks is not None:
         return Decimal(ticks).scaleb(-10)
     cost = usage.get("cost")  # OpenRouter
@@ -297,5 +303,5 @@ def _tier(value: object) -> str | None:
 
 
 def _amount(value: object) -> Decimal | None:
-    known = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf
+    known = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= _LARGEST  # nor NaN
     return Decimal(str(value)) if known else None

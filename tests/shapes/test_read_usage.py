@@ -98,6 +98,34 @@ def test_what_is_not_said_is_unknown_and_half_a_usage_is_partial():
         assert read_usage({"usage": nothing}).usage is None
 
 
+def test_a_count_that_cannot_be_is_unknown_and_one_written_as_a_float_is_one():
+    for none in (10**13, -1, True, "12", 0.5, float("inf"), float("nan")):
+        known = read_usage({"usage": {"prompt_tokens": 3, "completion_tokens": none}})
+        assert (known.usage.output_tokens, known.partial) == (0, True), none
+    whole = read_usage({"usage": {"prompt_tokens": 3.0, "completion_tokens": 4.0}}).usage
+    assert repr((whole.input_tokens, whole.output_tokens)) == "(3, 4)"
+
+
+def test_a_total_below_the_prompt_does_not_say_that_the_output_is_nothing():
+    assert read_usage({"usage": {"prompt_tokens": 3, "completion_tokens": None, "total_tokens": 0}}).partial
+    assert not read_usage({"usage": {"prompt_tokens": 3, "total_tokens": 3}}).partial
+
+
+@pytest.mark.parametrize("nothing", [{}, {"prompt_tokens": 0, "completion_tokens": 0}, {"prompt_tokens": None}, "x"])
+def test_of_a_stream_an_empty_usage_after_the_real_one_takes_nothing_back(nothing):
+    stream = StreamUsage()
+    stream.see({"choices": [{"finish_reason": "stop"}], "usage": {"prompt_tokens": 3, "completion_tokens": 4}})
+    stream.see({"choices": [], "usage": nothing})
+    assert (stream.told.usage.input_tokens, stream.told.usage.output_tokens, stream.told.partial) == (3, 4, False)
+
+
+def test_of_an_anthropic_stream_a_0_at_the_end_does_not_take_the_prompt_back():
+    stream = StreamUsage("anthropic")
+    stream.see({"type": "message_start", "message": {"usage": {"input_tokens": 25, "output_tokens": 1}}})
+    stream.see({"type": "message_delta", "usage": {"input_tokens": 0, "output_tokens": 9}})
+    assert (stream.told.usage.input_tokens, stream.told.usage.output_tokens, stream.told.partial) == (25, 9, False)
+
+
 @pytest.mark.parametrize(
     ("more", "usd"),
     [
@@ -107,6 +135,8 @@ def test_what_is_not_said_is_unknown_and_half_a_usage_is_partial():
         ({"cost_in_usd_ticks": 12_345}, "0.0000012345"),  # xAI
         ({"cost": 0.05, "is_byok": True, "cost_details": {"upstream_inference_cost": 1}}, "1.05"),  # OpenRouter
         ({"cost": 0.05, "is_byok": True}, None),  # its fee alone: the provider's own bill is somewhere else
+        ({"cost_in_usd_ticks": 5 * 10**12}, "500"),
+        ({"cost": 1e13}, None),
         ({"cost": -1}, None),
         ({"cost": True}, None),
         ({"cost": "free"}, None),
