@@ -112,7 +112,7 @@ class Meter:
             self._leaf.seen += 1
             self._leaf.shown += _bytes(get(event, "delta"))
         usage = get(event, "usage")
-        if usage is not None:
+        if usage is not None and (self._usage is None or _says(usage)):
             self._usage, self._whole_usage = usage, not get(event, "choices")
         self._tier = get(event, "service_tier") or self._tier
         choices = get(event, "choices")
@@ -219,6 +219,11 @@ class Meter:
             self.ended(dropped=dropped)
         else:
             thread.join(_PATIENCE)
+
+
+def _says(usage: Any) -> bool:
+    """Whether it is more than zeros, which some gateways send behind the real one."""
+    return bool(whole(get(usage, "prompt_tokens")) or whole(get(usage, "completion_tokens")))
 
 
 def _bytes(said: Any) -> int:

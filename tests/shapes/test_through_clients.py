@@ -51,6 +51,21 @@ async def test_the_openai_sdk_bills_what_the_provider_did(name, way):
     assert tracker.bill.status == "exact"
 
 
+@pytest.mark.asyncio
+async def test_zeros_behind_the_real_usage_take_nothing_back():
+    whole = FIXTURES["openai_chat"]
+    *chunks, last = whole["stream"]
+    told = {**chunks[-1], "usage": last["usage"]}
+    zeros = {**last, "usage": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}}
+    with ShapeServer({**whole, "stream": [*chunks[:-1], told, zeros]}) as server, ttc.tracking() as tracker:
+        async with openai.AsyncOpenAI(base_url=f"{server.url}/v1", api_key="x", max_retries=0) as bare:
+            stream = await ttc_openai.wrap(bare).chat.completions.create(
+                model=model_of(whole), messages=MESSAGES, stream=True
+            )
+            assert [event async for event in stream]
+    assert (tracker.bill.total.tokens, tracker.bill.status) == (last["usage"]["total_tokens"], "exact")
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_boto3s_responses_are_read_as_bedrock_billed(way):
     boto3 = pytest.importorskip("boto3")
