@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import resource
+import signal
 import threading
 from decimal import Decimal
 
@@ -158,11 +160,108 @@ def test_a_forked_process_has_a_file_of_its_own(tmp_path):
     assert sorted(line["by"] for line in lines(tmp_path)) == ["child", "parent", "parent"]
 
 
+def test_a_process_that_is_forked_while_a_line_is_being_written_does_not_wait_for_it(tmp_path):
+    recorder = Recorder(tmp_path)
+    with recorder._lock:
+        pid = os.fork()
+        if not pid:
+            signal.alarm(20)
+            recorder.write({"by": "child"})
+            os._exit(0)
+        assert os.waitpid(pid, 0)[1] == 0
+
+
 def test_a_line_that_a_crash_has_cut_is_skipped(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"v": 1, "name": "a"}\n{"v": 2}\nnonsense\n[1]\n{"v": 1, "na')
     assert [line["name"] for line in lines(tmp_path)] == ["a"]
     with pytest.raises(FileNotFoundError, match="no run record"):
         list(lines(tmp_path / "nothing"))
+
+
+def test_a_line_for_which_there_was_no_room_is_told_and_takes_no_other_with_it(tmp_path):
+    recorder = Recorder(tmp_path)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    recorder.write({"name": "a"})
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))  # stands in for a disk that is full after 100 bytes
+        for _ in range(2):
+            with pytest.raises(OSError, match=r"cut|too large"):
+                recorder.write({"name": "b", "filling": "x" * 100})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
+    recorder.write({"name": "c"})
+    recorder.close()
+    skipped = []
+    assert [line["name"] for line in lines(tmp_path, skipped.append)] == ["a", "c"]
+    assert skipped == ["cut"]
+
+
+class Mute:
+    def __repr__(self):
+        raise RuntimeError("nothing to say")
+
+
+class MuteError(Exception):
+    def __str__(self):
+        raise RuntimeError("nothing to say")
+
+
+def ring():
+    inside = {"a": 1}
+    inside["itself"] = [inside]
+    return inside
+
+
+def well():
+    deep = []
+    for _ in range(100_000):
+        deep = [deep]
+    return deep
+
+
+@pytest.mark.parametrize(
+    ("odd", "said"),
+    [
+        ({(1, 2): 3}, {"(1, 2)": 3}),
+        (ring(), {"a": 1, "itself": ["…"]}),
+        (Mute(), "<Mute>"),
+        ("\ud800", "\ud800"),
+        ({"n": 10**5000, (): None}, {"n": "<int>", "()": None}),
+    ],
+)
+async def test_content_that_json_has_no_form_for_is_told_as_well_as_can_be(tmp_path, odd, said):
+    @ttc.scale(ttc.BestOfN(2), verifier=says_anything, name="odd")
+    async def ask(question):
+        ttc.record_usage(ttc.Usage(1, 1, 1))
+        return "yes"
+
+    ttc.configure(record=tmp_path, record_content=True)
+    try:
+        assert await ask(odd) == "yes"
+    finally:
+        SETTINGS.recorder = None
+    [line] = lines(tmp_path)
+    assert line["content"] == {"question": said}
+
+
+async def test_no_content_breaks_the_call(tmp_path):
+    numbers = iter(range(2))
+
+    @ttc.scale(ttc.BestOfN(2, stop="all"), verifier=lambda output: True, name="deep")
+    async def deep(question):
+        ttc.record_usage(ttc.Usage(1, 1, 1))
+        if next(numbers):
+            raise MuteError
+        return question
+
+    ttc.configure(record=tmp_path, record_content=True)
+    try:
+        with pytest.warns(UserWarning, match="has gaps: RuntimeError"):
+            assert await deep(odd := well()) is odd
+    finally:
+        SETTINGS.recorder = None
 
 
 def test_a_folder_that_cannot_be_made_is_refused_at_once(tmp_path):

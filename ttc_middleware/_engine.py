@@ -131,23 +131,24 @@ class _Run(Generic[T]):
         recorder, desk = SETTINGS.recorder, self.desk
         if recorder is None:
             return
-        line = line_of(
-            result,
-            error=self.error,
-            started=self.started,
-            verified=self.plan.check is not None,
-            draws=[(task.tab, task.verifications) for task in desk.tasks],
-            routing=self.routing,
-            tags=desk.tags,
-            span=span,
-            call=desk.call if recorder.content else None,
-        )
-        if desk.outer_tab is not None:
-            line["inside"] = True  # its calls are in the line of the search around it, too
         try:
+            line = line_of(
+                result,
+                error=self.error,
+                started=self.started,
+                verified=self.plan.check is not None,
+                draws=[(task.tab, task.verifications) for task in desk.tasks],
+                routing=self.routing,
+                tags=desk.tags,
+                span=span,
+                call=desk.call if recorder.content else None,
+            )
+            if desk.outer_tab is not None:
+                line["inside"] = True  # its calls are in the line of the search around it, too
             recorder.write(line)
-        except OSError as error:
-            warn_once("record", str(recorder.folder), f"the run record in {recorder.folder} has gaps: {error}")
+        except Exception as error:  # noqa: BLE001  # content is anybody's objects
+            said = str(error) if isinstance(error, OSError) else type(error).__name__
+            warn_once("record", str(recorder.folder), f"the run record in {recorder.folder} has gaps: {said}")
 
     # What the strategy asks and is told.
 

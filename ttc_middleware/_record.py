@@ -6,6 +6,7 @@ nobody's lines are mixed. A new file is begun each day (UTC), and where one has 
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
@@ -43,7 +44,9 @@ class Recorder:
         self.folder.mkdir(parents=True, exist_ok=True)
         if not os.access(self.folder, os.W_OK):
             raise PermissionError(f"configure(record=): {self.folder} cannot be written to")
-        self._lock = threading.Lock()
+        self._lock, self._lock_of = threading.Lock(), os.getpid()
+        self._torn = False
+        """The file ends within a line, which the next is not to share."""
         self._for: tuple[int, str] | None = None
         """The process and the day that the file is of."""
         self._size = 0
@@ -59,10 +62,19 @@ class Recorder:
         """
         now = datetime.now(timezone.utc)
         told = {"v": VERSION, "at": now.isoformat(timespec="milliseconds"), **line}
-        data = json.dumps(told, ensure_ascii=False, default=repr).encode("utf-8", "backslashreplace") + b"\n"
+        data = _json(told).encode("utf-8", "backslashreplace") + b"\n"
+        if self._lock_of != os.getpid():  # forked, perhaps while another thread was writing
+            self._lock, self._lock_of = threading.Lock(), os.getpid()
         with self._lock:
-            os.write(self._open((os.getpid(), now.date().isoformat()), len(data)), data)
-            self._size += len(data)
+            file = self._open((os.getpid(), now.date().isoformat()), len(data))
+            if self._torn:
+                data = b"\n" + data
+            written = os.write(file, data)
+            self._size += written
+            if written:
+                self._torn = data[written - 1 : written] != b"\n"
+            if written < len(data):  # there was room for some of it only
+                raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}: a line was cut")
 
     def close(self) -> None:
         """Close the file; the next line opens another."""
@@ -75,7 +87,7 @@ class Recorder:
             pid, day = needed
             path = self.folder / f"ttc-{day}-{pid}-{secrets.token_hex(4)}.jsonl"
             self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
-            self._for, self._size = needed, 0
+            self._for, self._size, self._torn = needed, 0, False
         return self._file
 
     def _close(self) -> None:
@@ -85,6 +97,41 @@ class Recorder:
 
     def __del__(self) -> None:
         self._close()
+
+
+def _json(line: Mapping[str, Any]) -> str:
+    try:
+        return json.dumps(line, ensure_ascii=False, default=_said)
+    except (TypeError, ValueError, RecursionError):  # content: keys that are no text, a list in itself, …
+        return json.dumps(_plain(line), ensure_ascii=False)
+
+
+_DEEPEST = 50
+
+
+def _plain(value: Any, around: tuple[int, ...] = ()) -> Any:
+    """The same in what JSON has a form for."""
+    if isinstance(value, (dict, list, tuple)):
+        if id(cast("object", value)) in around or len(around) == _DEEPEST:
+            return "…"
+        around = (*around, id(cast("object", value)))
+        if isinstance(value, dict):
+            known = cast("dict[object, Any]", value)
+            return {key if isinstance(key, str) else _said(key): _plain(each, around) for key, each in known.items()}
+        return [_plain(each, around) for each in cast("Sequence[Any]", value)]
+    return value if value is None or isinstance(value, (str, float, bool)) else _number(value)
+
+
+def _number(value: Any) -> int | str:
+    short = isinstance(value, int) and abs(value) < 10**_DEEPEST  # some are too long to be written
+    return cast("int", value) if short else _said(value)
+
+
+def _said(value: object) -> str:
+    try:
+        return repr(value)
+    except Exception:  # noqa: BLE001  # anybody's
+        return f"<{type(value).__name__}>"
 
 
 def line_of(
