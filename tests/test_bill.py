@@ -6,7 +6,8 @@ import contextlib
 import json
 from collections import Counter
 from dataclasses import replace
-from decimal import Decimal
+from decimal import Decimal, FloatOperation, Inexact, localcontext
+from fractions import Fraction
 
 import anyio
 import anyio.lowlevel
@@ -20,6 +21,7 @@ import ttc_middleware as ttc
 from ttc_middleware._bill import answered, apportion, bill_of, minus
 from ttc_middleware._context import SCOPE, Entry, Tab
 from ttc_middleware._leaf import amounts, entry_bill
+from ttc_middleware.seam import read_usage
 
 pytestmark = [pytest.mark.usefixtures("fresh")]
 
@@ -262,6 +264,28 @@ async def test_dollars_are_exact():
     assert bill.total.usd == 3 * each
     assert bill.visible.usd == (4 * Decimal("0.1") + Decimal("0.7")) / 10**6
     assert bill.reasoning.usd == Decimal("0.00009")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("digits", [3, 28])
+async def test_dollars_are_exact_whatever_a_program_does_to_its_decimals(digits):
+    price = ttc.Price("1.2345678", "9.87654321", reasoning="20.202020202")
+    ttc.configure(prices={"fake/small": price})
+    used, ticks = ttc.Usage(1, 123_457, 98_765, 5_000), {"prompt_tokens": 3, "cost_in_usd_ticks": 123_456_789}
+
+    async def figures():
+        bills = [price.cost(used), price.rates(), ttc.Budget(usd="1.23456789").limits, read_usage({"usage": ticks})]
+        for usd in (None, Decimal("0.0123456789"), Decimal(1)):
+            model = Model(lambda body, number, usd=usd: Completion(("right",) * 3, reasoning_tokens=32, usd=usd))
+            bill = (await scaled(ttc.BestOfN(3, stop="all"), model, budget=ttc.Budget(usd=5)).run()).bill
+            assert sum(map(Fraction, (getattr(bill, part).usd for part in PARTS))) == Fraction(bill.total.usd)
+            bills.append([getattr(bill, part).usd for part in PARTS])
+        return bills
+
+    usual = await figures()
+    with localcontext() as own:
+        own.prec, own.traps[Inexact], own.traps[FloatOperation] = digits, True, True
+        assert await figures() == usual
 
 
 @pytest.mark.anyio

@@ -5,11 +5,12 @@ from __future__ import annotations
 import importlib.util
 import sys
 import types
-from decimal import Decimal
+from decimal import Decimal, Inexact, localcontext
 
 import pytest
 
 import ttc_middleware as ttc
+from ttc_middleware._price_tables import _genai_price, from_genai_prices
 from ttc_middleware._prices import find
 
 
@@ -87,3 +88,28 @@ def test_genai_prices_knows_public_models_where_it_is_installed():
     held = [rate * 1_000_000 for rate in prices.rates()]
     assert held[0] >= cost.input * 10**9
     assert held[1] >= cost.output * 10**9
+
+
+@pytest.fixture
+def few_digits():
+    """A program whose own decimals have three digits, and must not be rounded."""
+    with localcontext() as own:
+        own.prec, own.traps[Inexact] = 3, True
+        yield
+
+
+USED = ttc.Usage(input_tokens=123_457, output_tokens=98_765)
+
+
+@pytest.mark.usefixtures("few_digits")
+def test_litellms_table_is_read_whatever_a_program_does_to_its_decimals(only_litellm):
+    only_litellm({"own": {"input_cost_per_token": 1.23456e-06, "output_cost_per_token": 2.34567e-06}})
+    assert str(find("nobody", "own", {}).cost(USED).total) == "0.38408517147"
+
+
+@pytest.mark.usefixtures("few_digits")
+def test_genai_prices_are_read_whatever_a_program_does_to_its_decimals():
+    pytest.importorskip("genai_prices")
+    _genai_price.cache_clear()
+    from_genai_prices.cache_clear()
+    assert find("openai", "gpt-4o-mini", {}).cost(USED).total == Decimal("0.07777755")

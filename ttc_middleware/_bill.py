@@ -8,7 +8,7 @@ from typing import Any
 
 from ._context import Entry, Tab
 from ._leaf import share_of, visible_bill
-from ._types import Bill, Sample, Usage
+from ._types import EXACT, Bill, Sample, Usage
 
 _UNSEEN = Usage(0)
 """What it cost, nobody knows; known figures are added to it."""
@@ -85,7 +85,7 @@ def minus(whole: Usage, part: Usage) -> Usage:
         whole.output_tokens - part.output_tokens,
         None if whole.reasoning_tokens is None else whole.reasoning_tokens - (part.reasoning_tokens or 0),
         None if whole.cached_tokens is None else whole.cached_tokens - (part.cached_tokens or 0),
-        None if whole.usd is None else whole.usd - (part.usd or 0),
+        None if whole.usd is None else EXACT.subtract(whole.usd, part.usd or 0),
         whole.seconds - part.seconds,
         None if whole.cache_write_tokens is None else whole.cache_write_tokens - (part.cache_write_tokens or 0),
         None

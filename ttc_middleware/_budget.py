@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, InvalidOperation
 from typing import Union
 
 from ._brief import Brief
 
 NANO = 10**9
 """Nano-dollars in a dollar."""
+
+_EXACT = Context(prec=50)
+"""Whatever a program's own decimals are rounded to."""
 
 Resource = str  # "samples", "tokens", "usd" (in nano-dollars) or "seats"
 
@@ -62,7 +65,7 @@ class Budget(Brief):
         if self.tokens is not None:
             limits["tokens"] = self.tokens
         if isinstance(self.usd, Decimal):
-            limits["usd"] = int(self.usd * NANO)
+            limits["usd"] = int(self.usd.scaleb(9, _EXACT))
         if self.concurrency is not None:
             limits["seats"] = self.concurrency
         return limits

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from decimal import ROUND_DOWN, Decimal
+from decimal import ROUND_DOWN, Decimal, localcontext
 
 from . import _watch
 from ._account import Account, Ask, Hold, Ticket
@@ -19,7 +19,7 @@ from ._errors import BudgetExceeded, BudgetUnenforceable, PriceUnknown
 from ._faults import ATTEMPTS, Failure
 from ._prices import Cost, find
 from ._spans import NO_SPAN, Current, counted
-from ._types import Adapter, Bill, Call, Capability, Reading, Request, Usage
+from ._types import EXACT, Adapter, Bill, Call, Capability, Reading, Request, Usage
 
 FLOOR = 256
 """A budget never clamps `max_tokens` below this: fewer tokens are paid for and rarely an answer."""
@@ -286,13 +286,14 @@ class Leaf:
         cost = None if self._prices is None else self._prices.cost(usage, tier)
         if usage.usd is None:
             return usage if cost is None else replace(usage, usd=cost.total), cost
-        if cost is not None and cost.total:  # the provider's own total, split as the table would
-            factor = usage.usd / cost.total
-            return usage, Cost(usage.usd, cost.input * factor, cost.output * factor, cost.reasoning * factor)
-        # Only a total is known: the split by tokens is the best there is.
-        share = usage.usd / (usage.tokens or 1)
-        output = share * usage.output_tokens
-        return usage, Cost(usage.usd, usage.usd - output, output, share * (usage.reasoning_tokens or 0))
+        with localcontext(EXACT):
+            if cost is not None and cost.total:  # the provider's own total, split as the table would
+                factor = usage.usd / cost.total
+                return usage, Cost(usage.usd, cost.input * factor, cost.output * factor, cost.reasoning * factor)
+            # Only a total is known: the split by tokens is the best there is.
+            share = usage.usd / (usage.tokens or 1)
+            output = share * usage.output_tokens
+            return usage, Cost(usage.usd, usage.usd - output, output, share * (usage.reasoning_tokens or 0))
 
     def _end(  # noqa: PLR0917  # the one way out of an attempt
         self,
@@ -370,7 +371,7 @@ def track(entry: Entry, tab: Tab | None, scope: Scope) -> None:
 def amounts(usage: Usage) -> dict[str, int]:
     """A usage in the integers of a ledger, rounded up."""
     usd = usage.usd
-    return {"tokens": usage.tokens, "usd": 0 if usd is None else math.ceil(usd * NANO)}
+    return {"tokens": usage.tokens, "usd": 0 if usd is None else math.ceil(EXACT.multiply(usd, NANO))}
 
 
 def visible_bill(usage: Usage, reasoning_usd: Decimal | None = None) -> Bill:
@@ -393,21 +394,21 @@ def visible_bill(usage: Usage, reasoning_usd: Decimal | None = None) -> Bill:
         usage,
         output_tokens=usage.output_tokens - thinking,
         reasoning_tokens=0,
-        usd=None if usage.usd is None or dollars is None else usage.usd - dollars,
+        usd=None if usage.usd is None or dollars is None else EXACT.subtract(usage.usd, dollars),
         seconds=usage.seconds - seconds,
     )
     return Bill(visible=visible, reasoning=Usage(0, 0, thinking, thinking, 0, dollars, seconds, 0, 0))
 
 
 def share_of(usd: Decimal, done: int, total: int) -> Decimal:
-    """A share of so few digits that sums of shares are exact, in a decimal's 28."""
-    return _cut_off(usd * done / total, usd)
+    """A share of so few digits that sums of shares are exact."""
+    return _cut_off(EXACT.divide(EXACT.multiply(usd, done), total), usd)
 
 
 def _cut_off(part: Decimal, usd: Decimal) -> Decimal:
     exponent = usd.as_tuple().exponent
     digits, own = min(exponent if isinstance(exponent, int) else 0, -12), part.as_tuple().exponent
-    return part if isinstance(own, int) and own >= digits else part.quantize(Decimal(1).scaleb(digits), ROUND_DOWN)
+    return part if isinstance(own, int) and own >= digits else part.quantize(Decimal((0, (1,), digits)), ROUND_DOWN, EXACT)
 
 
 def entry_bill(entry: Entry) -> Bill:

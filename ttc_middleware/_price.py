@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from typing import NamedTuple, Protocol, Union
 
 from ._budget import NANO
-from ._types import Usage
+from ._types import EXACT, Usage
 
 MILLION = 10**6
 Amount = Union[Decimal, str, float]
@@ -79,12 +79,16 @@ class Price:
 
     def cost(self, usage: Usage, tier: str | None = None) -> Cost:
         """The dollars that one call costs, served as `tier`; None: as the standard."""
+        with localcontext(EXACT):
+            return self._cost(usage, tier)
+
+    def _cost(self, usage: Usage, tier: str | None) -> Cost:
         own = None if tier is None else self.tiers.get(tier)
         if own is not None:
-            return own.cost(usage)
+            return own._cost(usage, None)
         length = max((length for length in self.above if usage.input_tokens > length), default=None)
         if length is not None:
-            return self.above[length].cost(usage, tier)
+            return self.above[length]._cost(usage, tier)
         each, out = _decimal(self.input), _decimal(self.output)
         short = each if self.cache_write is None else _decimal(self.cache_write)
         long = short if self.cache_write_1h is None else _decimal(self.cache_write_1h)
@@ -136,4 +140,5 @@ def _decimal(value: Amount) -> Decimal:
 
 
 def _nano(per_million: Decimal) -> int:
-    return math.ceil(per_million * NANO / MILLION)
+    with localcontext(EXACT):
+        return math.ceil(per_million * NANO / MILLION)

@@ -11,12 +11,12 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from functools import lru_cache
 from typing import Any
 
 from ._price import MILLION, Cost, Price, Prices
-from ._types import Usage
+from ._types import EXACT, Usage
 
 # How genai-prices asks for the price of a tier.
 _CONTEXTS: Mapping[str, Mapping[str, str]] = {
@@ -68,7 +68,8 @@ def _genai_price(provider: str | None, model: str, _minute: int) -> Price:
 
     def found(**context: Any) -> Any:
         asked = genai_prices.Usage(input_tokens=1, output_tokens=1)
-        return genai_prices.calc_price(asked, model, provider_id=provider, **context).model_price
+        with localcontext(EXACT):  # it reckons with the program's own
+            return genai_prices.calc_price(asked, model, provider_id=provider, **context).model_price
 
     standard = found()
     tiers: dict[str, Price] = {}
@@ -159,7 +160,7 @@ def _from_litellm(
         def per_million(name: str) -> Decimal | None:
             keys = (f"{name}{step}{tier}", f"{name}{step}", f"{name}{tier}", name)
             value = next((entry[key] for key in keys if entry.get(key) is not None), None)
-            return None if value is None else Decimal(str(value)) * MILLION
+            return None if value is None else EXACT.multiply(Decimal(str(value)), MILLION)
 
         reasoning = entry.get("output_cost_per_reasoning_token")
         own = reasoning is not None and reasoning != entry["output_cost_per_token"]
@@ -167,7 +168,7 @@ def _from_litellm(
             per_million("input_cost_per_token") or 0,
             per_million("output_cost_per_token") or 0,
             cached=per_million("cache_read_input_token_cost"),
-            reasoning=Decimal(str(reasoning)) * MILLION if own else None,
+            reasoning=EXACT.multiply(Decimal(str(reasoning)), MILLION) if own else None,
             cache_write=per_million("cache_creation_input_token_cost"),
             cache_write_1h=per_million("cache_creation_input_token_cost_above_1hr"),
             **more,

@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Literal, NamedTuple, cast
 
-from ._types import Usage
+from ._types import EXACT, Usage
 
 Api = Literal["openai", "anthropic", "gemini", "bedrock"]
 
@@ -154,14 +154,14 @@ def reported_usd(usage: Any) -> Decimal | None:
     usage = fields(usage)
     ticks = whole(usage.get("cost_in_usd_ticks"), _LARGEST * 10**10)  # xAI: ten thousand millionths of a dollar
     if ticks is not None:
-        return Decimal(ticks).scaleb(-10)
+        return EXACT.scaleb(Decimal(ticks), -10)
     cost = usage.get("cost")  # OpenRouter
     total = _amount(get(cost, "total_cost") if cost is not None and not isinstance(cost, (int, float)) else cost)
     if total is None or usage.get("is_byok") is not True:
         return total
     # With the caller's own key OpenRouter's cost is its fee, and the provider charges the rest itself.
     upstream = _amount(get(usage.get("cost_details"), "upstream_inference_cost"))
-    return None if upstream is None else total + upstream
+    return None if upstream is None else EXACT.add(total, upstream)
 
 
 def _openai(response: Any) -> Told:

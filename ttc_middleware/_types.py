@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import Context, Decimal, DivisionByZero, InvalidOperation, Overflow
 from enum import Enum
 from typing import Any, Generic, Literal, Optional, Protocol, TypeAlias, TypeVar, Union
 
@@ -104,7 +104,7 @@ class Usage:
             self.output_tokens + other.output_tokens,
             _plus(self.reasoning_tokens, other.reasoning_tokens),
             _plus(self.cached_tokens, other.cached_tokens),
-            _plus(self.usd, other.usd),
+            None if self.usd is None or other.usd is None else EXACT.add(self.usd, other.usd),
             self.seconds + other.seconds,
             _plus(self.cache_write_tokens, other.cache_write_tokens),
             _plus(self.cache_write_1h_tokens, other.cache_write_1h_tokens),
@@ -126,10 +126,11 @@ class Usage:
         return {name: value for name, value in known.items() if value is not None}
 
 
-_N = TypeVar("_N", int, Decimal)
+EXACT = Context(prec=50, traps=[InvalidOperation, DivisionByZero, Overflow])
+"""How dollars are reckoned, whatever a program's own decimals are rounded to, or must not be."""
 
 
-def _plus(a: _N | None, b: _N | None) -> _N | None:
+def _plus(a: int | None, b: int | None) -> int | None:
     return None if a is None or b is None else a + b
 
 

@@ -28,6 +28,8 @@ def dicts(value: Any) -> list[dict[str, Any]]:
 def a_text(value: Any) -> str:
     """A text that drives no terminal: one line of what can be printed."""
     said = value if isinstance(value, str) else ""
+    if len(said) <= _WIDTH and said.isprintable():
+        return said
     line = "".join(each if each.isprintable() else "?" for each in said[: _WIDTH + 1])
     return line if len(line) <= _WIDTH else line[: _WIDTH - 1] + "…"
 
