@@ -408,7 +408,9 @@ def share_of(usd: Decimal, done: int, total: int) -> Decimal:
 def _cut_off(part: Decimal, usd: Decimal) -> Decimal:
     exponent = usd.as_tuple().exponent
     digits, own = min(exponent if isinstance(exponent, int) else 0, -12), part.as_tuple().exponent
-    return part if isinstance(own, int) and own >= digits else part.quantize(Decimal((0, (1,), digits)), ROUND_DOWN, EXACT)
+    return (
+        part if isinstance(own, int) and own >= digits else part.quantize(Decimal((0, (1,), digits)), ROUND_DOWN, EXACT)
+    )
 
 
 def entry_bill(entry: Entry) -> Bill:

@@ -80,27 +80,7 @@ class Price:
     def cost(self, usage: Usage, tier: str | None = None) -> Cost:
         """The dollars that one call costs, served as `tier`; None: as the standard."""
         with localcontext(EXACT):
-            return self._cost(usage, tier)
-
-    def _cost(self, usage: Usage, tier: str | None) -> Cost:
-        own = None if tier is None else self.tiers.get(tier)
-        if own is not None:
-            return own._cost(usage, None)
-        length = max((length for length in self.above if usage.input_tokens > length), default=None)
-        if length is not None:
-            return self.above[length]._cost(usage, tier)
-        each, out = _decimal(self.input), _decimal(self.output)
-        short = each if self.cache_write is None else _decimal(self.cache_write)
-        long = short if self.cache_write_1h is None else _decimal(self.cache_write_1h)
-        cached_each = each if self.cached is None else _decimal(self.cached)
-        thinking_each = out if self.reasoning is None else _decimal(self.reasoning)
-        cached, thinking = usage.cached_tokens or 0, usage.reasoning_tokens or 0
-        written, kept = usage.cache_write_tokens or 0, usage.cache_write_1h_tokens or 0
-        fresh = max(0, usage.input_tokens - cached - written)
-        prompt = (fresh * each + cached * cached_each + (written - kept) * short + kept * long) / MILLION
-        reasoning = thinking * thinking_each / MILLION
-        output = (usage.output_tokens - thinking) * out / MILLION + reasoning
-        return Cost(prompt + output, prompt, output, reasoning)
+            return _cost(self, usage, tier)
 
     def rates(self, prompt: int | None = None) -> tuple[int, int]:
         """Nano-dollars per input and per output token, at most, with a prompt of at most so many tokens.
@@ -113,6 +93,27 @@ class Price:
             inputs += map(_decimal, (price.input, price.cached or 0, price.cache_write or 0, price.cache_write_1h or 0))
             outputs += map(_decimal, (price.output, price.reasoning or 0))
         return _nano(max(inputs)), _nano(max(outputs))
+
+
+def _cost(price: Price, usage: Usage, tier: str | None) -> Cost:
+    own = None if tier is None else price.tiers.get(tier)
+    if own is not None:
+        return _cost(own, usage, None)
+    length = max((length for length in price.above if usage.input_tokens > length), default=None)
+    if length is not None:
+        return _cost(price.above[length], usage, tier)
+    each, out = _decimal(price.input), _decimal(price.output)
+    short = each if price.cache_write is None else _decimal(price.cache_write)
+    long = short if price.cache_write_1h is None else _decimal(price.cache_write_1h)
+    cached_each = each if price.cached is None else _decimal(price.cached)
+    thinking_each = out if price.reasoning is None else _decimal(price.reasoning)
+    cached, thinking = usage.cached_tokens or 0, usage.reasoning_tokens or 0
+    written, kept = usage.cache_write_tokens or 0, usage.cache_write_1h_tokens or 0
+    fresh = max(0, usage.input_tokens - cached - written)
+    prompt = (fresh * each + cached * cached_each + (written - kept) * short + kept * long) / MILLION
+    reasoning = thinking * thinking_each / MILLION
+    output = (usage.output_tokens - thinking) * out / MILLION + reasoning
+    return Cost(prompt + output, prompt, output, reasoning)
 
 
 def _possible(price: Price, prompt: int | None) -> Generator[Price, None, None]:

@@ -30,6 +30,7 @@ from ._audit_advice import advice
 from ._audit_calls import log_of
 from ._audit_figures import Audit, places
 from ._audit_tables import NOTES, caveats, four, headline, tables
+from ._demo import WIDTH
 from ._page import document
 from ._report import drawn
 
@@ -40,7 +41,6 @@ NOT_FOUND, NOT_EXECUTABLE, BY_SIGNAL = 127, 126, 128  # as a shell says it
 GRACE = 0.5
 """Seconds until a signal is passed on: to a whole group it has come by itself."""
 _SITE = Path(__file__).parent / "_audit_site"
-_WIDTH = 160
 
 
 def add_to(commands: Any) -> None:
@@ -162,7 +162,7 @@ def _show(console: Console, audit: Audit) -> None:
         console.print(Text(said, style="yellow"))
     for table in tables(audit):
         console.print()
-        console.print(drawn(table))
+        console.print(drawn(table, console.width))
     if audit.log.calls:
         console.print(Text(f"\n{NOTES}", style="dim"))
 
@@ -173,5 +173,5 @@ def _console() -> Console:
         from rich.console import Console as RichConsole  # noqa: PLC0415  # an extra
     except ImportError as error:
         raise ImportError('ttc audit draws with rich: pip install "ttc-middleware[report]"') from error
-    wide = None if sys.stderr.isatty() or "COLUMNS" in os.environ else _WIDTH
+    wide = None if sys.stderr.isatty() or "COLUMNS" in os.environ else WIDTH
     return RichConsole(stderr=True, highlight=False, width=wide)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from typing import Any, cast
 
 from ._spent import EXACT
@@ -12,6 +14,7 @@ from ._spent import EXACT
 _LARGEST = 10**12  # of anything that is counted
 _FINEST = 30  # decimal places of a dollar
 _PICOSECOND = Decimal("1e-12")
+_NONE = Decimal(0)
 _WIDTH = 200  # characters of a name
 
 
@@ -29,7 +32,7 @@ def a_text(value: Any) -> str:
     """A text that drives no terminal: one line of what can be printed."""
     said = value if isinstance(value, str) else ""
     if len(said) <= _WIDTH and said.isprintable():
-        return said
+        return sys.intern(said)  # a record says the same names again and again
     line = "".join(each if each.isprintable() else "?" for each in said[: _WIDTH + 1])
     return line if len(line) <= _WIDTH else line[: _WIDTH - 1] + "…"
 
@@ -47,10 +50,13 @@ def a_count(value: Any) -> int:
 
 def some_usd(value: Any) -> Decimal | None:
     """Dollars, as a text that keeps every digit; None for anything else."""
-    if not isinstance(value, str) or len(value) > 2 * _FINEST:
-        return None
+    return _usd(value) if isinstance(value, str) and len(value) <= 2 * _FINEST else None
+
+
+@lru_cache(maxsize=1 << 14)
+def _usd(said: str) -> Decimal | None:
     try:
-        usd = Decimal(value)
+        usd = Decimal(said)
     except InvalidOperation:
         return None
     exponent = usd.as_tuple().exponent
@@ -61,7 +67,7 @@ def some_usd(value: Any) -> Decimal | None:
 def some_seconds(value: Any) -> Decimal:
     """Seconds from 0 on, to the picosecond; 0 for anything else."""
     number = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < _LARGEST
-    return Decimal(repr(value)).quantize(_PICOSECOND, context=EXACT) if number else Decimal(0)
+    return Decimal(repr(value)).quantize(_PICOSECOND, context=EXACT) if number else _NONE
 
 
 def a_time(value: Any) -> datetime | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -269,10 +270,15 @@ def _missing(bill: ttc.Bill) -> str:
     return f" That is the least: of some samples nobody knows what they cost ({said})."
 
 
+WIDTH = 160
+
+
 def console_for(*, to_stderr: bool) -> Console:
     """Where people read; JSON has stdout for itself."""
     try:
         from rich.console import Console as RichConsole  # noqa: PLC0415  # an extra
     except ImportError as error:
         raise ImportError('this command draws with rich: pip install "ttc-middleware[local]"') from error
-    return RichConsole(stderr=to_stderr, highlight=False)
+    # What goes into a file or a pipe has the room that it needs.
+    wide = None if (sys.stderr if to_stderr else sys.stdout).isatty() or "COLUMNS" in os.environ else WIDTH
+    return RichConsole(stderr=to_stderr, highlight=False, width=wide)

@@ -22,7 +22,7 @@ from provider import Provider, Reply
 
 import ttc_middleware as ttc
 import ttc_openai
-from ttc_cli import main
+from ttc_cli import _report, main
 from ttc_cli._charts import charts
 from ttc_cli._figures import UNLISTED, UNNAMED, figures, first_accepted
 from ttc_cli._report import searches, since
@@ -397,6 +397,34 @@ def test_a_name_drives_neither_the_terminal_nor_its_markup(record, capsys):
     text = told(capsys, record[0])
     assert SHOWN in text
     assert "\x1b" not in text
+
+
+def test_a_number_is_in_one_piece_however_narrow_the_terminal(record, capsys, monkeypatch):
+    wide = cells(told(capsys, record[0]), "Spend by function")["total"]
+    monkeypatch.setenv("COLUMNS", "70")
+    narrow = told(capsys, record[0], "--by", "function")
+    assert max(map(len, narrow.splitlines())) <= 70
+    assert (
+        re.split(r" {2,}", next(line for line in narrow.splitlines() if line.startswith("total")).strip())[1:] == wide
+    )
+
+
+def test_what_goes_into_a_file_has_room_for_every_column(record, capsys, monkeypatch):
+    wide = told(capsys, record[0])
+    monkeypatch.delenv("COLUMNS")
+    rows = [cells(text, "Spend by function") for text in (wide, told(capsys, record[0]))]
+    assert rows[0] == rows[1]
+
+
+def test_a_terminal_is_told_how_many_lines_have_been_read_and_nobody_else(record, capsys, monkeypatch):
+    monkeypatch.setattr(_report, "_STEP", 3)
+    assert main(["report", str(record[0])]) == 0
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert main(["report", str(record[0])]) == 0
+    said = capsys.readouterr().err
+    assert "\r3 lines read" in said
+    assert said.endswith("\r")
 
 
 def test_where_there_is_no_record_it_says_so(tmp_path, capsys):
