@@ -1,9 +1,9 @@
 """`ttc audit`: run any program as it is, and say what its model calls cost, by the line that makes them.
 
-Seen are chat completions and responses of openai and litellm, and so of what is built on them, in the program and in
-the Python processes that it starts. Nothing is steered, retried or capped. One thing is asked beside what the
-program asks: that streams end with their usage, which the program does not get to see. No prompt and no answer is
-kept.
+Seen are chat completions and responses of openai and litellm and messages of anthropic, and so of what is built on
+them, in the program and in the Python processes that it starts. Nothing is steered, retried or capped. One thing is
+asked beside what the program asks: that streams end with their usage, which the program does not get to see. No
+prompt and no answer is kept.
 """
 
 from __future__ import annotations

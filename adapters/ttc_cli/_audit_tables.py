@@ -39,8 +39,8 @@ def _why_none(audit: Audit) -> str:
         return _START
     ran = f"{count(len(log.pythons), 'Python process', 'Python processes')} ran"
     if log.sdks:
-        return f"{ran} and imported {' and '.join(sorted(log.sdks))}, but called no chat completion and no response"
-    return f"{ran} and imported neither openai nor litellm"
+        return f"{ran} and imported {' and '.join(sorted(log.sdks))}, but made no call of a chat model"
+    return f"{ran} and imported none of openai, litellm and anthropic"
 
 
 def caveats(audit: Audit) -> list[str]:
@@ -52,7 +52,7 @@ def caveats(audit: Audit) -> list[str]:
     unpriced = sum(bool(call.spent.unpriced) for call in calls)
     if unpriced:
         knows = "" if find_spec("genai_prices") else ' (pip install "ttc-middleware[prices]" knows most)'
-        said.append(f"{count(unpriced, 'call')} had no price, and are in no sum of dollars{knows}.")
+        said.append(f"{count(unpriced, 'call')} had no price: no sum of dollars has them{knows}.")
     if audit.roles:
         parts = ", ".join(f"{count:,} as {role}" for role, count in sorted(audit.roles.items()))
         said.append(f"{count(sum(audit.roles.values()), 'call')} were made in searches of ttc: {parts}.")

@@ -29,11 +29,11 @@ from ._audit_sites import site
 
 # What makes two requests the same; where they go, how long one waits and what one notes down does not.
 _ASKED = (
-    "audio", "conversation", "frequency_penalty", "function_call", "functions", "input", "instructions", "logit_bias",
-    "max_completion_tokens", "max_output_tokens", "max_tokens", "messages", "modalities", "model", "n",
-    "parallel_tool_calls", "prediction", "presence_penalty", "previous_response_id", "prompt", "reasoning",
-    "reasoning_effort", "response_format", "seed", "stop", "temperature", "text", "text_format", "thinking",
-    "tool_choice", "tools", "top_k", "top_p", "verbosity", "web_search_options",
+    "audio", "conversation", "frequency_penalty", "function_call", "functions", "input", "instructions",
+    "logit_bias", "max_completion_tokens", "max_output_tokens", "max_tokens", "messages", "modalities", "model",
+    "n", "parallel_tool_calls", "prediction", "presence_penalty", "previous_response_id", "prompt", "reasoning",
+    "reasoning_effort", "response_format", "seed", "stop", "stop_sequences", "system", "temperature", "text",
+    "text_format", "thinking", "tool_choice", "tools", "top_k", "top_p", "verbosity", "web_search_options",
 )  # fmt: skip
 _ORIGINS = 12
 """Callers that a coroutine remembers: those of a task are to be found nowhere else."""
@@ -45,7 +45,7 @@ _PROBLEMS = 20
 def start(folder: str) -> None:
     """Watch this process; it is about to import an SDK."""
     watch(Audit(Path(folder)))
-    for sdk in ("openai", "litellm"):
+    for sdk in ("openai", "litellm", "anthropic"):
         wrapt.register_post_import_hook(_imported(folder), sdk)
     _remember_origins()
     _remember_submitters()

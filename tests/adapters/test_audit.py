@@ -216,7 +216,7 @@ def test_a_signal_is_the_programs_to_answer_and_the_report_comes_after_it(tmp_pa
     stdout, stderr = process.communicate(timeout=60)
 
     assert (process.returncode, stdout) == (5, f"got {name}\n")
-    assert "No model call was observed: 1 Python process ran and imported neither openai nor litellm" in stderr
+    assert "No model call was observed: 1 Python process ran and imported none of openai, litellm and" in stderr
 
 
 # What cannot be run, or has nothing to show
@@ -259,12 +259,12 @@ def test_ctrl_c_and_the_other_signals_mean_again_what_they_meant_before(capfd):
 
 
 def test_an_interpreter_that_does_not_have_the_library_runs_the_program_and_is_named(capfd, tmp_path):
-    for name in ("openai", "anthropic"):
+    for name in ("openai", "mistralai"):
         (tmp_path / f"{name}.py").write_text(f"print('somebody else\\'s {name}')\n")
     # Without site-packages there is no library.
     here = str(Path(__file__).parents[2])
     bare = f"import sys; sys.path[:] = [p for p in sys.path if 'packages' not in p and not p.startswith({here!r})]"
-    code = f"{bare}; sys.path.insert(0, {str(tmp_path)!r}); import openai, anthropic; sys.exit(4)"
+    code = f"{bare}; sys.path.insert(0, {str(tmp_path)!r}); import openai, mistralai; sys.exit(4)"
     hidden = "sys.meta_path[:] = [f for f in sys.meta_path if 'editable' not in repr(f).lower()]"
     assert (
         main(["audit", "--", sys.executable, "-c", code.replace("; sys.path.insert", f"; {hidden}; sys.path.insert")])
@@ -272,10 +272,10 @@ def test_an_interpreter_that_does_not_have_the_library_runs_the_program_and_is_n
     )
 
     printed = capfd.readouterr()
-    assert printed.out == "somebody else's openai\nsomebody else's anthropic\n"
+    assert printed.out == "somebody else's openai\nsomebody else's mistralai\n"
     assert "ModuleNotFoundError: No module named 'ttc_cli'" in printed.err
     assert sys.executable in printed.err
-    assert "Calls by anthropic, which was imported, are not seen." in printed.err
+    assert "Calls by mistralai, which was imported, are not seen." in printed.err
 
 
 @pytest.mark.parametrize(
@@ -354,3 +354,35 @@ def test_frameworks_below_pytest_are_counted_once_and_on_the_lines_of_the_tests(
     }
     total = told["total"]
     assert (total["calls"], total["tokens"], told["problems"]) == (billed.requests, billed.tokens, {})
+
+
+MESSAGES = """
+    import sys
+
+    import anthropic
+
+    client = anthropic.Anthropic(base_url=sys.argv[1], api_key="x")
+    asked = {"model": "m", "max_tokens": 99, "messages": [{"role": "user", "content": "how many?"}]}
+    for system in ("one", "two", "one"):
+        print(client.messages.create(system=system, **asked).content[0].text)
+    with client.messages.stream(**asked) as stream:
+        print(stream.get_final_text())
+"""
+
+
+@pytest.mark.slow
+def test_anthropics_messages_are_seen_like_the_others(tmp_path):
+    pytest.importorskip("anthropic")
+    (tmp_path / "talk.py").write_text(dedent(MESSAGES))
+    with Provider(lambda body, number: Reply(text="two words")) as provider:
+        command = [sys.executable, "talk.py", provider.host]
+        stdout, _ = audit("--json", tmp_path / "audit.json", "--", *command, cwd=tmp_path)
+        billed = provider.settled()
+    assert stdout == "two words\n" * 4
+    told = json.loads((tmp_path / "audit.json").read_text())
+    lines = {each["place"]: (each["spent"]["calls"], each["repeats"]["calls"]) for each in told["call_sites"]}
+    assert lines == {
+        f"talk.py:{line_of('messages.create', MESSAGES)}": (3, 1),
+        f"talk.py:{line_of('messages.stream', MESSAGES)}": (1, 0),
+    }
+    assert (told["total"]["calls"], told["total"]["tokens"]) == (billed.requests, billed.tokens)

@@ -155,8 +155,8 @@ def test_a_suggestion_says_what_speaks_for_it():
     ("lines", "why"),
     [
         ([], "not a Python program, or one that is started with -I"),
-        ([{"python": 3}, {"python": 4}], "2 Python processes ran and imported neither openai nor litellm"),
-        ([{"python": 3}, {"sdk": "openai"}], "1 Python process ran and imported openai, but called no chat completion"),
+        ([{"python": 3}, {"python": 4}], "2 Python processes ran and imported none of openai, litellm and anthropic"),
+        ([{"python": 3}, {"sdk": "openai"}], "1 Python process ran and imported openai, but made no call"),
     ],
 )
 def test_where_nothing_was_observed_it_says_why(lines, why):
@@ -168,10 +168,10 @@ def test_where_nothing_was_observed_it_says_why(lines, why):
 
 
 def test_what_could_not_be_watched_is_said():
-    audit = audited([{"problem": "litellm could not be watched: ImportError"}, {"other": "anthropic"}] * 2)
+    audit = audited([{"problem": "litellm could not be watched: ImportError"}, {"other": "mistralai"}] * 2)
 
     assert caveats(audit) == [
-        "Calls by anthropic, which was imported, are not seen.",
+        "Calls by mistralai, which was imported, are not seen.",
         "litellm could not be watched: ImportError (2 times)",
     ]
 

@@ -11,9 +11,9 @@ import os
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120  # pathlib takes longer than all the rest
-SDKS = ("openai", "litellm")
+SDKS = ("openai", "litellm", "anthropic")
 # Whose calls are not seen, which is worth a word where nothing else was.
-OTHERS = ("anthropic", "cohere", "google.genai", "groq", "mistralai", "ollama")
+OTHERS = ("cohere", "google.genai", "groq", "mistralai", "ollama")
 
 
 def note(folder: str, text: str) -> None:
