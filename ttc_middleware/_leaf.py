@@ -39,6 +39,10 @@ LAG = 32
 generated before it notices that its stream is closed."""
 
 
+FEES = "fees beside tokens"
+"""A gap in dollars alone: all tokens are known."""
+
+
 class Leaf:
     """One attempt at a model call, from its reservation to its bill. Adapters get it as the second argument of `send`.
 
@@ -146,6 +150,8 @@ class Leaf:
         gap: str | None = "cut" if reading.fault == "cut" else "no usage reported"
         if usage is not None:
             gap = "partial usage" if reading.partial else None
+            if gap is None and reading.fees and cost is not None and not told:
+                gap = FEES
         self._end(reading, usage, cost, seconds, Entry(
             usage or self._least(Usage(output_tokens=self.seen, seconds=seconds)),
             answered=answered,
@@ -312,7 +318,7 @@ class Leaf:
                 self._hold.settle({})
             elif usage is None and entry.fault in ("server error", "malformed"):
                 self._hold.settle(self._prompt)  # answered by something that generated nothing, as far as one knows
-            elif usage is None or entry.gap is not None:
+            elif usage is None or entry.gap not in (None, FEES):
                 self._hold.settle(self._left())
             else:
                 self._hold.settle(amounts(usage))

@@ -54,6 +54,9 @@ class StreamUsage:
             self._usage = dict(told)
         if tier is not None:
             self._around["service_tier"] = tier
+        made = get(response, "output")
+        if made:
+            self._around["output"] = made
         ends = any(get(choice, "finish_reason") for choice in items(get(event, "choices")))
         self._last = self._last or ends or get(event, "type") in _LAST
 
@@ -66,6 +69,8 @@ class StreamUsage:
     def _see_gemini(self, event: Any) -> None:
         self._merge(get(event, "usage_metadata") or get(event, "usageMetadata"))
         candidates = items(get(event, "candidates"))
+        if any(get(each, "grounding_metadata") or get(each, "groundingMetadata") for each in candidates):
+            self._around["candidates"] = candidates
         ends = any(get(each, "finish_reason") or get(each, "finishReason") for each in candidates)
         self._last = self._last or ends
 

@@ -36,6 +36,8 @@ class Told(NamedTuple):
     """It leaves something out: the usage is the least that was used."""
     service_tier: str | None = None
     """What the call was served as, where that is not the standard: "batch", "flex", "priority" or "fast"."""
+    fees: bool = False
+    """Something is charged that is no token, each web search say: dollars reckoned from tokens leave it out."""
 
 
 def read_usage(response: Any, *, api: Api = "openai") -> Told:
@@ -197,7 +199,19 @@ def _openai(response: Any) -> Told:
         aside=_aside(usage, whole(prompt), whole(output), whole(parts.get("tool_use_tokens"))),
     )
     tier = get(response, "service_tier") or usage.get("service_tier")
-    return told._replace(service_tier=_tier(usage.get("speed")) or _tier(tier))
+    fees = _searched(usage) or bool(whole(parts.get("web_search_requests")))  # the latter is litellm's
+    if names[0] == "input_tokens":
+        fees = fees or any(get(item, "type") in _PAID for item in items(get(response, "output")))
+    return told._replace(service_tier=_tier(usage.get("speed")) or _tier(tier), fees=fees)
+
+
+_PAID = ("web_search_call", "file_search_call", "code_interpreter_call", "image_generation_call")
+"""Items of a response that OpenAI charges by the piece."""
+
+
+def _searched(usage: Mapping[str, Any]) -> bool:
+    """Anthropic charges each search; what was read for it are tokens."""
+    return bool(whole(get(usage.get("server_tool_use"), "web_search_requests")))
 
 
 def _aside(usage: Mapping[str, Any], prompt: int | None, output: int | None, tools: int | None) -> int:
@@ -232,7 +246,7 @@ def _anthropic(response: Any) -> Told:
         written_1h=sum(known_hours) if known_hours else None,
     )
     tier = _tier(usage.get("speed")) or _tier(usage.get("service_tier"))
-    return told._replace(partial=told.partial or partial, service_tier=tier)
+    return told._replace(partial=told.partial or partial, service_tier=tier, fees=_searched(usage))
 
 
 def _gemini(response: Any) -> Told:
@@ -252,7 +266,10 @@ def _gemini(response: Any) -> Told:
     )
     traffic = _word(usage.get("service_tier") or usage.get("serviceTier"))
     traffic = traffic or _word(usage.get("traffic_type") or usage.get("trafficType"))
-    return told._replace(service_tier=_tier(traffic.rsplit("_", 1)[-1]))  # ON_DEMAND_FLEX, say
+    candidates = items(get(response, "candidates"))
+    found = [fields(get(each, "grounding_metadata") or get(each, "groundingMetadata")) for each in candidates]
+    asked = any(each.get("web_search_queries") or each.get("webSearchQueries") for each in found)
+    return told._replace(service_tier=_tier(traffic.rsplit("_", 1)[-1]), fees=asked)  # ON_DEMAND_FLEX, say
 
 
 def _bedrock(response: Any) -> Told:

@@ -493,6 +493,8 @@ class Reading:
     finish_reasons: tuple[str, ...] = ()
     service_tier: str | None = None
     """What the call was served as, where that has a price of its own: "batch", "flex", "priority" or "fast"."""
+    fees: bool = False
+    """Something is charged that is no token, each web search say: dollars reckoned from tokens leave it out."""
 
 
 class Adapter(Protocol):

@@ -75,7 +75,7 @@ class Meter(openai.Meter):
             thought = "".join(get(delta, "reasoning_content") or "" for delta in deltas)
             usage = without_estimate(usage, thought)
         tier = reading.service_tier or last.service_tier
-        return replace(reading, usage=usage, partial=last.partial, service_tier=tier)
+        return replace(reading, usage=usage, partial=last.partial, service_tier=tier, fees=reading.fees or last.fees)
 
 
 def _only_usage(event: Any) -> bool:

@@ -175,6 +175,38 @@ def test_what_anthropic_compacted_is_added_and_what_another_model_did_makes_it_p
     assert read_usage({"usage": usage}, api="anthropic").partial
 
 
+CHAT = {"prompt_tokens": 3, "completion_tokens": 4}
+MESSAGE = {"input_tokens": 3, "output_tokens": 4}
+GEMINI = {"promptTokenCount": 3, "candidatesTokenCount": 4}
+
+
+SEARCHED = {
+    "anthropic": lambda n: {"usage": {**MESSAGE, "server_tool_use": {"web_search_requests": n}}},
+    "openai": lambda n: {"usage": MESSAGE, "output": [{"type": "message"}, *[{"type": "web_search_call"}] * n]},
+    "openai, litellm's Anthropic": lambda n: {"usage": {**CHAT, "server_tool_use": {"web_search_requests": n}}},
+    "openai, litellm's Gemini": lambda n: {"usage": {**CHAT, "prompt_tokens_details": {"web_search_requests": n}}},
+    "gemini": lambda n: {
+        "usageMetadata": GEMINI,
+        "candidates": [{"finishReason": "STOP", "groundingMetadata": {"webSearchQueries": ["q"] * n}}],
+    },
+}
+
+
+@pytest.mark.parametrize("count", [0, 2])
+@pytest.mark.parametrize("who", SEARCHED)
+def test_what_is_charged_by_the_piece_is_told_and_the_tokens_stay_exact(who, count):
+    known = read_usage(SEARCHED[who](count), api=who.split(",")[0])
+    assert (known.usage.input_tokens, known.usage.output_tokens, known.partial) == (3, 4, False)
+    assert known.fees is (count > 0)
+
+
+def test_of_a_gemini_stream_a_search_is_told_too():
+    stream = StreamUsage("gemini")
+    stream.see(SEARCHED["gemini"](1))
+    stream.see({"usageMetadata": GEMINI, "candidates": [{"finishReason": "STOP"}]})
+    assert stream.told.fees
+
+
 JSON = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5)),
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=5), inner, max_size=3)),

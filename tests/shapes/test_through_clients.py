@@ -12,10 +12,13 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import pytest
 from shape_server import FIXTURES, PRICES, WAYS, ShapeServer, expected, model_of, told, truth
 
 import ttc_middleware as ttc
+from ttc_middleware._context import SCOPE
 from ttc_middleware.seam import StreamUsage, read_usage
 
 openai = pytest.importorskip("openai")
@@ -64,6 +67,30 @@ async def test_zeros_behind_the_real_usage_take_nothing_back():
             )
             assert [event async for event in stream]
     assert (tracker.bill.total.tokens, tracker.bill.status) == (last["usage"]["total_tokens"], "exact")
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_search_of_the_providers_own_makes_the_dollars_a_lower_bound_and_takes_no_tokens_of_a_budget(way):
+    fixture = deepcopy(FIXTURES["openai_responses"])
+    searched = {
+        "type": "web_search_call",
+        "id": "ws_1",
+        "status": "completed",
+        "action": {"type": "search", "query": "q"},
+    }
+    for response in (fixture["whole"], fixture["stream"][-1]["response"]):
+        response["output"].insert(0, searched)
+    with ShapeServer(fixture) as server, ttc.tracking() as tracker, ttc.policy(budget=ttc.Budget(tokens=100_000)):
+        async with openai.AsyncOpenAI(base_url=f"{server.url}/v1", api_key="x", max_retries=0) as bare:
+            response = await ttc_openai.wrap(bare).responses.create(
+                model=model_of(fixture), input="how many?", stream=way == "stream"
+            )
+            if way == "stream":
+                assert [event async for event in response]
+        assert SCOPE.get().ledger.spent["tokens"] == expected(fixture)["input"] + expected(fixture)["output"]
+    assert told(tracker.bill.total) == expected(fixture)
+    assert (tracker.bill.status, tracker.bill.gaps) == ("lower bound", {"fees beside tokens": 1})
 
 
 @pytest.mark.parametrize("way", WAYS)
