@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import re
@@ -416,6 +417,14 @@ def test_what_goes_into_a_file_has_room_for_every_column(record, capsys, monkeyp
     monkeypatch.delenv("COLUMNS")
     rows = [cells(text, "Spend by function") for text in (wide, told(capsys, record[0]))]
     assert rows[0] == rows[1]
+
+
+@pytest.mark.parametrize("command", ["report", "trace"])
+def test_an_output_that_has_few_letters_gets_those(record, monkeypatch, command):
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii", write_through=True))
+    assert main([command, str(record[0])]) == 0
+    assert b"breaks" in written.getvalue()
 
 
 def test_a_terminal_is_told_how_many_lines_have_been_read_and_nobody_else(record, capsys, monkeypatch):
