@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,9 @@ def draw(figures: Figures, file: Path) -> None:
     picture.suptitle(_plain(headline(figures)), fontsize=10, wrap=True)
     for axes, chart in zip(picture.subplots(len(drawn), 1, gridspec_kw={"height_ratios": heights}), drawn, strict=True):
         _axes(axes, chart)
-    picture.savefig(file, format="png", dpi=150)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a box is drawn in its place
+        picture.savefig(file, format="png", dpi=150)
 
 
 def _axes(axes: Any, chart: Chart) -> None:

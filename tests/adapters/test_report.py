@@ -27,6 +27,7 @@ from ttc_cli import _report, main
 from ttc_cli._charts import charts
 from ttc_cli._demo import console_for
 from ttc_cli._figures import UNLISTED, UNNAMED, figures, first_accepted
+from ttc_cli._picture import draw
 from ttc_cli._report import searches, since
 from ttc_cli._searches import search_of
 from ttc_cli._spreads import quantile
@@ -557,6 +558,13 @@ def test_a_picture_is_drawn(record, tmp_path, capsys):
     data = (tmp_path / "report.png").read_bytes()
     assert data.startswith(b"\x89PNG")
     assert len(data) > 20_000
+
+
+def test_a_name_in_letters_that_the_picture_lacks_is_drawn_as_boxes_without_a_word(tmp_path):
+    pytest.importorskip("matplotlib")
+    line = {"v": 1, "at": "2026-11-22T10:00:00Z", "name": "名前", "bill": {"total": {"calls": 1, "input_tokens": 3}}}
+    draw(figures(searches([line])), tmp_path / "a.png")
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_without_matplotlib_the_extra_is_named_and_nothing_written(record, tmp_path, capsys, monkeypatch):
