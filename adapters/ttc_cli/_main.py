@@ -7,6 +7,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from typing import cast
 
 from ttc_middleware import TTCError
 
@@ -20,8 +21,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for module in (_demo, _try, _verify, _sandbox, _report, _tree, _audit):
         module.add_to(commands)
     given = parser.parse_args(arguments)
-    if isinstance(sys.stdout, io.TextIOWrapper):  # what it cannot write, a bar or a name, is no reason to say nothing
-        sys.stdout.reconfigure(errors="replace")
+    stdout: object = sys.stdout
+    if isinstance(stdout, io.TextIOWrapper):  # what it cannot write, a bar or a name, is no reason to say nothing
+        cast("io.TextIOWrapper", stdout).reconfigure(errors="replace")
     if given.command != "audit":  # which leaves the program as it is
         os.environ.pop("TTC_DISABLED", None)  # whoever asks wants to see it at work
     try:
