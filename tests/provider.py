@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import select
 import socket
@@ -41,7 +42,8 @@ class Reply:
     error: str = "the provider says no"
     fault: str | None = None
     """"html", "empty choices", "no usage", "cut json", "cut stream", "error event", "empty body", "short body",
-    "reset", "slow headers", "slow body", "endless", "no finish"."""
+    "reset", "slow headers", "slow body", "endless", "endless line", "endless event",
+    "bomb", "no finish"."""
     cut_after: int = 2
     """Events of a stream before a fault."""
     finish: str = "stop"
@@ -60,6 +62,7 @@ class Reply:
 
 
 _ENOUGH = 10**9  # bytes: no client that is right takes in so much
+_BOMB = 128 * 2**20  # bytes, before they are compressed
 
 Script = Callable[[dict[str, Any], int], Reply]
 
@@ -97,6 +100,8 @@ class Provider:
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.paths: list[str] = []
+        self.most_sent = 0
+        """Bytes of one answer that never ends, as far as the client has taken it in."""
         self._lock = threading.Condition()
         provider = self
 
@@ -261,15 +266,22 @@ class _Handler(BaseHTTPRequestHandler):
         if reply.fault in ("cut json", "empty body"):
             self._raw(answer[:40] if reply.fault == "cut json" else b"", "application/json")
             return True
-        if reply.fault not in ("slow body", "endless", "short body") or streamed:
+        if reply.fault not in ("slow body", "endless", "bomb", "short body") or streamed:
             return False
         self.send_response(200)
         self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(_ENOUGH))
+        if reply.fault == "bomb":
+            self.send_header("content-encoding", "gzip")
+            self.send_header("connection", "close")
+        else:
+            self.send_header("content-length", str(_ENOUGH))
         self.end_headers()
-        if reply.fault != "short body":
+        if reply.fault == "bomb":
+            self.wfile.write(gzip.compress(b" " * _BOMB + answer))
+        elif reply.fault != "short body":
             self._go_on(b" " if reply.fault == "slow body" else b" " * 65_536, reply)
-        self.wfile.write(answer)
+        if reply.fault != "bomb":
+            self.wfile.write(answer)
         self.close_connection = True
         return True
 
@@ -277,11 +289,12 @@ class _Handler(BaseHTTPRequestHandler):
         """Send this again and again, until the client has had enough; slowly, one byte at a time."""
         sent = 0
         while sent < _ENOUGH:
-            step = piece if reply.fault == "endless" else piece[sent % len(piece) :][:1]
+            step = piece if str(reply.fault).startswith("endless") else piece[sent % len(piece) :][:1]
             self.wfile.write(step)
             self.wfile.flush()
             sent += len(step)
-            if reply.fault != "endless" and self._left_within(reply.pause or 0.05):
+            self.provider.most_sent = max(self.provider.most_sent, sent)
+            if not str(reply.fault).startswith("endless") and self._left_within(reply.pause or 0.05):
                 break
         self.close_connection = True
         raise BrokenPipeError
@@ -292,8 +305,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("connection", "close")
         self.end_headers()
         self.close_connection = True
+        if reply.fault == "endless line":
+            self.wfile.write(b"data: ")
+            self._go_on(b"x" * 65_536, reply)
+        if reply.fault == "endless event":
+            self._go_on(b"data: x\n" * 8_192, reply)
         if reply.fault in ("slow body", "endless"):
-            talk = next(event for event in events if "delta" in event or event.get("choices", [{}])[0].get("delta"))
+            talks = [event for event in events if "delta" in event or event.get("choices", [{}])[0].get("delta")]
+            talk = max(talks, key=lambda event: len(json.dumps(event)))
             self._go_on(
                 b": patience\n" if reply.fault == "slow body" else f"data: {json.dumps(talk)}\n\n".encode(), reply
             )

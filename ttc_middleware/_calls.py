@@ -17,7 +17,7 @@ import anyio
 from ._account import Hold, Ticket
 from ._bell import TaskBell
 from ._caps import CapOfOurs
-from ._context import OWNED, SCOPE, TAB, Scope, Tab, on_a_loop, warn_once
+from ._context import LARGEST, OWNED, SCOPE, TAB, Scope, Tab, on_a_loop, warn_once
 from ._errors import BudgetExceeded
 from ._faults import LONGEST_WAIT, Failure, RetryBudget, classify, pause, retry_budget, retryable
 from ._leaf import Leaf
@@ -319,7 +319,7 @@ async def model_call(adapter: Adapter, call: Call, send: Callable[[Call, Leaf], 
 
 async def _sent(send: Callable[[Call, Leaf], Awaitable[R]], step: Send) -> R:
     leaf = step.leaf
-    token = OWNED.set(True)
+    token, bound = OWNED.set(True), LARGEST.set(leaf.largest)
     try:
         with leaf.current():
             if leaf.deadline is None or leaf.tab is not None:  # a draw's search watches the clock
@@ -328,15 +328,17 @@ async def _sent(send: Callable[[Call, Leaf], Awaitable[R]], step: Send) -> R:
             with anyio.fail_after(seconds_left()):
                 return await send(step.call, leaf)
     finally:
+        LARGEST.reset(bound)
         OWNED.reset(token)
 
 
 def _sent_sync(send: Callable[[Call, Leaf], R], step: Send) -> R:
-    token = OWNED.set(True)
+    token, bound = OWNED.set(True), LARGEST.set(step.leaf.largest)
     try:
         with step.leaf.current():
             return send(step.call, step.leaf)
     finally:
+        LARGEST.reset(bound)
         OWNED.reset(token)
 
 

@@ -102,6 +102,9 @@ TAB: ContextVar[Tab | None] = ContextVar("ttc_tab", default=None)
 OWNED: ContextVar[bool] = ContextVar("ttc_owned", default=False)
 """An outer layer (litellm over openai, a framework over both) accounts for the call that is being made."""
 
+LARGEST: ContextVar[int | None] = ContextVar("ttc_largest", default=None)
+"""Bytes that the response of the call that is being made may have; None: nobody asks."""
+
 
 class Witness:
     """Sees whether an SDK's seam accounts for a call that somebody else watches too.

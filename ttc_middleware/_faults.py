@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any, cast
 
-from ._errors import BudgetError
+from ._errors import BadResponse, BudgetError
 from ._types import Fault
 
 ATTEMPTS = 3
@@ -56,6 +56,9 @@ def _classified(error: Exception) -> Failure:
     names = {kind.__name__ for kind in type(error).__mro__}
     if "ModelAPIError" in names and isinstance(error.__cause__, Exception):  # Pydantic AI's, around an SDK's own
         return _classified(error.__cause__)
+    large = _bad(error)
+    if large is not None:  # it came from a server that may go on for ever, and answer so again
+        return Failure(large.fault, billed=True, retry=False, text=str(large))
     status = _status(error)
     text = str(error)[:2_000]
     if isinstance(error, BudgetError):
@@ -134,14 +137,22 @@ def _never_sent(error: BaseException) -> bool:
 
 def _below(error: BaseException, names: frozenset[str]) -> bool:
     """Whether an error of one of these names is this one, or what it was raised from."""
+    return any(type(each).__name__ in names for each in _causes(error))
+
+
+def _bad(error: BaseException) -> BadResponse | None:
+    """What we ourselves have said of the response, however an SDK has wrapped it."""
+    return next((each for each in _causes(error) if isinstance(each, BadResponse)), None)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An error, and what it was raised from."""
     seen: BaseException | None = error
     for _ in range(8):  # causes can form a ring
         if seen is None:
-            return False
-        if type(seen).__name__ in names:
-            return True
+            return
+        yield seen
         seen = seen.__cause__ or seen.__context__
-    return False
 
 
 class RetryBudget:

@@ -38,6 +38,12 @@ LAG = 32
 """Tokens that a stream may cost beyond the bytes of its text: markup that is parsed away, and what a server has
 generated before it notices that its stream is closed."""
 
+BODY = 8 * 2**20
+"""Bytes that a response may have, decompressed, or one event of a stream; and for each token that it may have,"""
+
+PER_TOKEN = 4 * 2**10
+"""so many more: what is wrapped around a token in a stream, and the odds of twenty others beside it."""
+
 
 FEES = "fees beside tokens"
 """A gap in dollars alone: all tokens are known."""
@@ -115,6 +121,13 @@ class Leaf:
     def retried(self) -> bool:
         """Whether the engine retries, in a draw or under a budget: the SDK's own retries are to be off."""
         return self.tab is not None or self._scope.limited
+
+    @property
+    def largest(self) -> int | None:
+        """Bytes that its response may have, in a draw or under a budget; None: any number, as without us."""
+        request = self.request
+        tokens = request.max_tokens or (UNASKED if request.stream else 0)
+        return BODY + PER_TOKEN * tokens * request.choices if self.retried else None
 
     @property
     def deadline(self) -> float | None:

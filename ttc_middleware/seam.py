@@ -13,10 +13,10 @@ from typing import TypeVar
 from . import _portal, _witness
 from ._answers import stated_answer
 from ._calls import model_call, model_call_sync, seconds_left
-from ._context import OWNED, SCOPE, TAB, Scope, warn_once
+from ._context import LARGEST, OWNED, SCOPE, TAB, Scope, warn_once
 from ._engine import search
 from ._instrument import patch, wanted
-from ._leaf import Leaf
+from ._leaf import BODY, Leaf
 from ._onlooker import onlook, onlook_sync
 from ._plan import OnReject, PlainFunction, Plan
 from ._record import lines as record_lines
@@ -30,6 +30,7 @@ from ._witness import Witnessed
 from .strategies.single import Single
 
 __all__ = [
+    "BODY",
     "Leaf",
     "OnReject",
     "PlainFunction",
@@ -46,6 +47,7 @@ __all__ = [
     "disabled",
     "get",
     "in_draw",
+    "largest",
     "make_usage",
     "observed",
     "owned",
@@ -114,6 +116,15 @@ def owned() -> bool:
 def in_draw() -> bool:
     """Whether a draw is under way here."""
     return TAB.get() is not None and _steered()
+
+
+def largest() -> int | None:
+    """Bytes that the response of the model call being made here may have; None: any number.
+
+    Who reads it counts them as they come, decompressed, and at more raises `BadResponse` with the fault "cut", which
+    charges the whole hold. One event of a stream may have `BODY` of them.
+    """
+    return LARGEST.get()
 
 
 def deadline() -> float | None:

@@ -95,6 +95,7 @@ class Attempt:
 
     async def made(self) -> Any:
         """Make it, and see to what comes back."""
+        openai.bound_sizes()
         try:
             response = await self._function.original(**self._body)
         except Exception as error:
@@ -116,6 +117,7 @@ class Attempt:
 
     def made_sync(self) -> Any:
         """`made()` for a function that blocks."""
+        openai.bound_sizes()
         self._hurry()
         try:
             response = self._sent_sync()

@@ -23,12 +23,14 @@ from ttc_middleware.seam import (
 
 from ._meter import Adapter
 from ._request import Attempt, Request
+from ._sizes import bound_sizes
 from ._streams import AsyncMetered, AsyncReplayed, Metered, Raw, Replayed
 from ._turns import my_turn
 
 
 async def send(adapter: Adapter, request: Request, call: Call, leaf: Leaf) -> Any:
     """Send, and see to what comes back."""
+    bound_sizes()
     while True:
         attempt = Attempt(request, adapter, call, leaf)
         try:
@@ -63,6 +65,7 @@ async def send(adapter: Adapter, request: Request, call: Call, leaf: Leaf) -> An
 
 def send_sync(adapter: Adapter, request: Request, call: Call, leaf: Leaf) -> Any:
     """`send()` for a client that blocks."""
+    bound_sizes()
     while True:
         attempt = Attempt(request, adapter, call, leaf)
         try:

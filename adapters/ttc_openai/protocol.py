@@ -3,9 +3,11 @@
 from ._chat import Chat, effort
 from ._meter import Meter
 from ._responses import Responses
+from ._sizes import bound_sizes
 from ._streams import AsyncMetered, AsyncReplayed, Metered, Replayed, close_sync
 from ._usage import get
 
 __all__ = [
-    "AsyncMetered", "AsyncReplayed", "Chat", "Meter", "Metered", "Replayed", "Responses", "close_sync", "effort", "get",
+    "AsyncMetered", "AsyncReplayed", "Chat", "Meter", "Metered", "Replayed", "Responses", "bound_sizes", "close_sync",
+    "effort", "get",
 ]  # fmt: skip
