@@ -311,11 +311,10 @@ class _Handler(BaseHTTPRequestHandler):
         if reply.fault == "endless event":
             self._go_on(b"data: x\n" * 8_192, reply)
         if reply.fault in ("slow body", "endless"):
-            talks = [event for event in events if "delta" in event or event.get("choices", [{}])[0].get("delta")]
-            talk = max(talks, key=lambda event: len(json.dumps(event)))
-            self._go_on(
-                b": patience\n" if reply.fault == "slow body" else f"data: {json.dumps(talk)}\n\n".encode(), reply
-            )
+            talks = [event for event in events if "delta" in event or (event.get("choices") or [{}])[0].get("delta")]
+            talks = [event for event in talks if "usage" not in event]  # Anthropic's last word
+            talk = "".join(f"data: {json.dumps(event)}\n\n" for event in talks).encode()
+            self._go_on(b": patience\n" if reply.fault == "slow body" else talk, reply)
         events = events if reply.chunks is None else reply.chunks
         if reply.fault in ("cut stream", "error event"):
             events = events[: reply.cut_after]
