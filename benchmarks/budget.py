@@ -137,6 +137,7 @@ class Run:
         each = 1 if self.method == "streams, counted" else BYTES
         self.made += PROMPT
         while made < most:
+            leaf.asked()
             step = min(8, most - made)
             made, self.made = made + step, self.made + step
             if not leaf.lasts(made * each):
@@ -147,6 +148,7 @@ class Run:
                 self.ended(made, length)
                 return reading
             await anyio.lowlevel.checkpoint()
+            leaf.given()
         reading = ttc.Reading(text="x", usage=ttc.Usage(1, PROMPT, made))
         leaf.finish(reading)
         self.ended(made, length)

@@ -29,6 +29,9 @@ class Ask:
     """What one wished unit takes of each resource: {"tokens": 1, "usd": 600}."""
     floor: int = 0
     """Fewer wished units than this are of no use."""
+    grows: int = 0
+    """Units that the hold may well come to by `extend()`: while others could give room back, so much is to be free
+    for it and for each such hold that is open. Who has begun is to end before newcomers begin."""
     patient: bool = True
     """May wait for open holds to come back; otherwise it is cut to what is free, or refused."""
     id: int = field(default_factory=_numbers.__next__, compare=False)

@@ -6,6 +6,7 @@ to be waited for or sent, and two short drivers do that.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Awaitable, Callable, Generator
@@ -17,10 +18,10 @@ import anyio
 from ._account import Hold, Ticket
 from ._bell import TaskBell
 from ._caps import CapOfOurs
-from ._context import LARGEST, OWNED, SCOPE, TAB, Scope, Tab, on_a_loop, warn_once
+from ._context import LARGEST, OWNED, SCOPE, TAB, Scope, Tab, here, on_a_loop, warn_once
 from ._errors import BudgetExceeded
 from ._faults import LONGEST_WAIT, Failure, RetryBudget, classify, pause, retry_budget, retryable
-from ._leaf import Leaf
+from ._leaf import IDLE, Leaf, park_open
 from ._types import Adapter, Call, Draw, Reading, Request
 
 R = TypeVar("R")
@@ -47,7 +48,7 @@ class Send:
 
 @dataclass(frozen=True)
 class Wait:
-    """Wait for the bell."""
+    """Wait for the bell, but not for long: whom one waits for may have stopped."""
 
     bell: Any
 
@@ -179,18 +180,20 @@ def _reserved(
     ledger = leaf.ledger
     if ledger is None or not ledger.limited("tokens", "usd"):
         return None
+    park_open(here())
     bell = new_bell()  # a new one each time: a bell that has rung does not fall silent
     hold = leaf.reserve(ledger, adapter, call, bell.ring, patient=bell.patient and SCOPE.get().waits)
     if isinstance(hold, Ticket):
         try:
-            yield Wait(bell)
+            while hold.outcome is None:
+                yield Wait(bell)
+                park_open()
         except BaseException as error:
             hold.withdraw()
             late = leaf.over() if isinstance(error, TimeoutError) else None
             if late is not None:
                 raise late from None
             raise
-        assert hold.outcome is not None
         if isinstance(hold.outcome, BudgetExceeded):
             raise hold.outcome
         hold = hold.outcome
@@ -288,7 +291,8 @@ class _ThreadBell:
         self._event.set()
 
     def wait(self, seconds: float | None) -> None:
-        if not self._event.wait(seconds):
+        left = math.inf if seconds is None else seconds
+        if not self._event.wait(min(left, IDLE)) and left <= IDLE:
             raise TimeoutError("the deadline passed while waiting for room in the budget")
 
 
@@ -303,7 +307,7 @@ async def model_call(adapter: Adapter, call: Call, send: Callable[[Call, Leaf], 
                 if isinstance(step, Send):
                     reply = await _sent(send, step)
                 elif isinstance(step, Wait):
-                    with anyio.fail_after(seconds_left()):
+                    with anyio.fail_after(seconds_left()), anyio.move_on_after(IDLE):
                         await step.bell.wait()
                 else:
                     await anyio.sleep(step.seconds)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -13,6 +14,7 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+import anyio
 import anyio.lowlevel
 
 from ._account import Account
@@ -278,6 +280,15 @@ def on_a_loop() -> bool:
     except Exception:  # noqa: BLE001  # no loop, however it is said
         return False
     return True
+
+
+def here() -> tuple[int, int]:
+    """The thread, and the task if there is one, that this runs in."""
+    try:
+        task = anyio.get_current_task().id
+    except Exception:  # noqa: BLE001  # as above
+        task = 0
+    return threading.get_ident(), task
 
 
 def warn_once(topic: str, about: str, message: str) -> None:

@@ -13,7 +13,7 @@ from ._account import Account, Ask, Hold, Ticket
 from ._budget import NANO
 from ._call_span import CallSpan
 from ._caps import known_limit
-from ._context import SETTINGS, WITNESS, Entry, Scope, Tab
+from ._context import SETTINGS, WITNESS, Entry, Scope, Tab, here
 from ._cuts import made_at_most, stops_when_left
 from ._errors import BudgetExceeded, BudgetUnenforceable, PriceUnknown
 from ._faults import ATTEMPTS, Failure
@@ -37,6 +37,12 @@ LEASE = 256
 LAG = 32
 """Tokens that a stream may cost beyond the bytes of its text: markup that is parsed away, and what a server has
 generated before it notices that its stream is closed."""
+
+GROWS = 4_096
+"""Units that such a stream may well come to, by bytes: newcomers wait until so much is free for each."""
+
+IDLE = 1.0
+"""Seconds after which a stream that its reader has left alone may stay so: nobody waits for it any more."""
 
 BODY = 8 * 2**20
 """Bytes that a response may have, decompressed, or one event of a stream; and for each token that it may have,"""
@@ -66,19 +72,28 @@ class Leaf:
       a server that stops when its stream is closed, so others get none (`_cuts.py` says who does what); a stream that
       is dropped without being closed is charged for its cap.
 
-    A lease leaves no more stranded than itself where a server sends its count of tokens along. By bytes alone, a
-    stream that is cut is charged for up to four times what it came to in English: many streams that compete for the
-    end of a budget leave two thirds of it unused (`poe bench-budget`), though it is never exceeded.
+    What is left stranded: of a stream that ends, nothing. Of one that is cut, its hold; with a lease, `LAG` and the
+    bytes seen beyond its tokens (in English, three for each token), or `LAG` alone where a server sends its count
+    along. So that few are cut, a newcomer waits until `GROWS` are free for it and for each stream that is open.
+
+    Others wait for an open stream as they do for any call, unless it is their own task's: that would wait for itself.
+    So would one whose reader waits for them, which nobody can see. Therefore a stream whose reader has not asked for
+    more in `IDLE` seconds is waited for no longer. Of what such a reader lets come, a lease sees nothing in time: if
+    its stream is cut, it is charged for its cap.
     """
 
     __slots__ = (
         "_cap",
         "_done",
         "_hold",
+        "_idle_since",
+        "_needed",
         "_prices",
         "_prompt",
         "_rates",
+        "_reader",
         "_scope",
+        "_slow",
         "_span",
         "_started",
         "_told",
@@ -104,6 +119,12 @@ class Leaf:
         self._hold: Hold | None = None
         self._cap: int | None = None
         """The `max_tokens` that goes along with a lease; None: there is no lease."""
+        self._needed: int = 0
+        """Tokens that a lease has been found to need, at most; 0: nobody has asked."""
+        self._idle_since: float = math.inf
+        """When its reader was last given something, on `time.monotonic()`'s clock; infinite while it waits for more."""
+        self._reader: tuple[int, int] | None = None
+        self._slow: bool = False
         self._prompt: dict[str, int] = {}
         self._rates: dict[str, int] = {}
         self._prices = find(request.provider, request.model, SETTINGS.prices)
@@ -151,7 +172,24 @@ class Leaf:
         """The response is a stream: `finish()` or `cut()` comes later."""
         self.deferred = True
         if self._hold is not None:
-            self._hold.park()  # whoever reads it may make other calls meanwhile, and would wait for itself
+            self._reader = here()
+            self._idle_since = time.monotonic()
+            _open[id(self)] = self
+
+    def asked(self) -> None:
+        """Note that the reader of the stream waits for its next event."""
+        self._slow = self._slow or time.monotonic() - self._idle_since > IDLE
+        self._idle_since = math.inf
+
+    def given(self) -> None:
+        """Note that the reader of the stream has got an event."""
+        self._idle_since = time.monotonic()
+
+    def park(self, mine: tuple[int, int] | None) -> None:
+        """Let nobody wait for this stream any more, if it is one's own or has been left alone."""
+        if self._hold is not None and (self._reader == mine or time.monotonic() - self._idle_since > IDLE):
+            _open.pop(id(self), None)
+            self._hold.park()
 
     def finish(self, reading: Reading, *, answered: bool = True) -> None:
         """Account for a response that has arrived whole."""
@@ -184,7 +222,7 @@ class Leaf:
         cap, hold = self._cap, self._hold
         if cap is None or hold is None:
             return True
-        needed = min(seen + LAG, cap)
+        needed = self._needed = min(seen + LAG, cap)
         if needed + LEASE // 2 > hold.granted:
             hold.extend(min(needed + LEASE, cap))
         return needed <= hold.granted
@@ -254,7 +292,8 @@ class Leaf:
             if self._leasable:
                 self._cap, wish = wish, min(wish, LEASE)
         self._prompt = fixed
-        return ledger.reserve(Ask(fixed, wish, rates, floor=FLOOR, patient=patient), ring)
+        grows = 0 if self._cap is None else min(self._cap, GROWS)
+        return ledger.reserve(Ask(fixed, wish, rates, floor=FLOOR, grows=grows, patient=patient), ring)
 
     @property
     def _leasable(self) -> bool:
@@ -326,6 +365,7 @@ class Leaf:
         if self._done:
             return
         self._done = True
+        _open.pop(id(self), None)
         if self._hold is not None:
             if failure is not None and not failure.billed:
                 self._hold.settle({})
@@ -348,10 +388,16 @@ class Leaf:
 
     def _left(self) -> dict[str, int] | None:
         """What a call is charged whose cost nobody told; None: its whole hold."""
-        made = made_at_most(self.request, self.shown)
-        if made is None or self._hold is None:
+        hold, cap = self._hold, self._cap
+        if hold is None:
             return None
-        made = min(made, self._hold.granted * self.request.choices)
+        if cap is not None and self._slow:
+            return hold.ask.amounts(max(cap, hold.granted))
+        known = [made_at_most(self.request, self.shown), self._needed or None]
+        bounds = [bound for bound in known if bound is not None]
+        if not bounds:
+            return None
+        made = min([*bounds, hold.granted * self.request.choices])
         return {name: fixed + made * self._rates[name] for name, fixed in self._prompt.items()}
 
     def _tell(self, reading: Reading | None, seconds: float, entry: Entry) -> None:
@@ -359,6 +405,16 @@ class Leaf:
         _watch.ended(
             self._told, request=self.request, entry=entry, reading=reading, seconds=seconds, role=role, draw=draw
         )
+
+
+_open: dict[int, Leaf] = {}
+"""Streams that hold something, and that others may wait for."""
+
+
+def park_open(mine: tuple[int, int] | None = None) -> None:
+    """Let nobody wait for streams that nobody reads, nor, where it is given, for those of this task."""
+    for leaf in list(_open.values()):
+        leaf.park(mine)
 
 
 def _seen() -> None:

@@ -61,7 +61,7 @@ class Ledger:
     """
 
     __slots__ = (
-        "_number", "limits", "name", "overrun", "parked", "path", "reserved", "spent", "via",
+        "_number", "growing", "limits", "name", "overrun", "parked", "path", "reserved", "spent", "via",
         "waiting_for_money", "waiting_for_seats",
     )  # fmt: skip
 
@@ -73,6 +73,8 @@ class Ledger:
         self.overrun: dict[Resource, int] = dict.fromkeys(self.limits, 0)
         self.parked: dict[Resource, int] = dict.fromkeys(self.limits, 0)
         """The part of `reserved` that nobody may wait for."""
+        self.growing: set[Hold] = set()
+        """Holds that newcomers leave room for."""
         # Seats queue apart from money: a draw waiting for a seat must not block the call that would free one.
         self.waiting_for_seats: Line[Ledger] = Line()
         self.waiting_for_money: Line[Ledger] = Line()
@@ -147,6 +149,7 @@ class Ledger:
                 return
             hold.parked = True
             for node in self.path:
+                node.growing.discard(hold)
                 for resource in node.limits:
                     node.parked[resource] += hold.amounts.get(resource, 0)
             woken = _served(self.path)
@@ -161,6 +164,7 @@ class Ledger:
             _known.pop(hold.id, None)
             amounts = hold.amounts
             for node in self.path:
+                node.growing.discard(hold)
                 for resource in node.limits:
                     held = amounts.get(resource, 0)
                     cost = held if actual is None else actual.get(resource, 0)
@@ -213,6 +217,7 @@ class Ledger:
         for node in self.path:
             node.reserved = dict.fromkeys(node.limits, 0)
             node.parked = dict.fromkeys(node.limits, 0)
+            node.growing = set()
             node.waiting_for_seats, node.waiting_for_money = Line(), Line()
 
     def line(self, ask: Ask) -> Line[Ledger]:
@@ -244,7 +249,11 @@ class Ledger:
             if node is passed:
                 passed = None
         self._hold(ask.amounts(wish), parked=False)
-        return Hold(self, ask, wish)
+        hold = Hold(self, ask, wish)
+        if ask.grows > wish:
+            for node in self.path:
+                node.growing.add(hold)
+        return hold
 
     def _hoped(self, ask: Ask) -> int | BudgetExceeded:
         """The part of the wish that would fit if every hold that may be waited for came back unspent."""
@@ -265,10 +274,20 @@ class Ledger:
     def _fits(self, ask: Ask, wish: int) -> bool:
         """Whether there is room here, now."""
         for resource, limit in self.limits.items():
-            asked = ask.fixed.get(resource, 0) + wish * ask.rates.get(resource, 0)
-            if asked and asked > limit - self.spent[resource] - self.reserved[resource]:
+            fixed, rate = ask.fixed.get(resource, 0), ask.rates.get(resource, 0)
+            asked = fixed + wish * rate
+            room = limit - self.spent[resource] - self.reserved[resource]
+            if asked and asked > room:
+                return False
+            waits = ask.patient and self.reserved[resource] > self.parked[resource]
+            if asked and waits and fixed + max(wish, ask.grows) * rate + self._claimed(resource) > room:
                 return False
         return True
+
+    def _claimed(self, resource: Resource) -> int:
+        """What open holds are still to grow by."""
+        asks = ((hold.ask.grows - hold.granted, hold.ask.rates.get(resource, 0)) for hold in self.growing)
+        return sum(max(0, units) * rate for units, rate in asks)
 
     def _hold(self, amounts: Mapping[Resource, int], *, parked: bool) -> None:
         for node in self.path:

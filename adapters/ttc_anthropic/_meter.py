@@ -31,6 +31,7 @@ class MessageMeter(Meter):
     def see(self, event: Any) -> None:
         """Take in an event."""
         self._events += 1
+        self._leaf.given()
         self.ready.append(event)
         with suppress(Exception):  # a server can send anything at all, and its reader gets it all the same
             self._told.see(event)

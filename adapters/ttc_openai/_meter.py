@@ -89,6 +89,10 @@ class Meter:
         """The error of a deadline that has passed while the stream was on its way."""
         return self._leaf.over()
 
+    def asked(self) -> None:
+        """Note that the reader waits for an event."""
+        self._leaf.asked()
+
     def next(self) -> Any:
         """The next event; raises what the stream ended with when there is none."""
         if self.ready:
@@ -105,6 +109,7 @@ class Meter:
     def see(self, event: Any) -> None:
         """Take in an event."""
         self._events += 1
+        self._leaf.given()
         response = get(event, "response")
         if response is not None and get(event, "type") in _LAST:
             self._response = response

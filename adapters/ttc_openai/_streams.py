@@ -78,6 +78,7 @@ class Metered(_Metered):
 
     def _event(self) -> Any:
         """The next event of the server's; a stream ends at the deadline, however lively it is."""
+        self._self_meter.asked()
         over = self._self_meter.over
         error = over()
         if error is not None:
@@ -134,6 +135,7 @@ class AsyncMetered(_Metered):
 
     async def _event(self) -> Any:
         """The next event of the server's; a stream ends at the deadline, however lively it is."""
+        self._self_meter.asked()
         left = self._self_meter.seconds_left
         if left is None:
             return await self.__wrapped__.__anext__()
