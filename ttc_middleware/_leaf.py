@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -72,9 +73,9 @@ class Leaf:
       a server that stops when its stream is closed, so others get none (`_cuts.py` says who does what); a stream that
       is dropped without being closed is charged for its cap.
 
-    What is left stranded: of a stream that ends, nothing. Of one that is cut, its hold; with a lease, `LAG` and the
-    bytes seen beyond its tokens (in English, three for each token), or `LAG` alone where a server sends its count
-    along. So that few are cut, a newcomer waits until `GROWS` are free for it and for each stream that is open.
+    What is left stranded: of a stream that ends, nothing. Of one that is cut or closed, what it holds beyond the tokens
+    made: with a lease, at most `LEASE` + `LAG`, and by bytes, those seen beyond the tokens (in English, three for
+    each). So that few are cut, a newcomer waits until `GROWS` are free for it and for each stream that is open.
 
     Others wait for an open stream as they do for any call, unless it is their own task's: that would wait for itself.
     So would one whose reader waits for them, which nobody can see. Therefore a stream whose reader has not asked for
@@ -87,7 +88,6 @@ class Leaf:
         "_done",
         "_hold",
         "_idle_since",
-        "_needed",
         "_prices",
         "_prompt",
         "_rates",
@@ -119,8 +119,6 @@ class Leaf:
         self._hold: Hold | None = None
         self._cap: int | None = None
         """The `max_tokens` that goes along with a lease; None: there is no lease."""
-        self._needed: int = 0
-        """Tokens that a lease has been found to need, at most; 0: nobody has asked."""
         self._idle_since: float = math.inf
         """When its reader was last given something, on `time.monotonic()`'s clock; infinite while it waits for more."""
         self._reader: tuple[int, int] | None = None
@@ -193,7 +191,7 @@ class Leaf:
 
     def finish(self, reading: Reading, *, answered: bool = True) -> None:
         """Account for a response that has arrived whole."""
-        usage, cost = reading.usage, None
+        usage, cost = _sound(reading.usage), None
         told = usage is not None and usage.usd is not None
         seconds = time.perf_counter() - self._started
         if usage is not None:
@@ -222,7 +220,7 @@ class Leaf:
         cap, hold = self._cap, self._hold
         if cap is None or hold is None:
             return True
-        needed = self._needed = min(seen + LAG, cap)
+        needed = min(seen + LAG, cap)
         if needed + LEASE // 2 > hold.granted:
             hold.extend(min(needed + LEASE, cap))
         return needed <= hold.granted
@@ -243,7 +241,7 @@ class Leaf:
         if reading is not None and known is not None and not reading.partial:
             self.finish(reading)
             return
-        self.fail(Failure("cut", billed=True, retry=False), seen=self.seen, known=known)
+        self.fail(Failure("cut", billed=True, retry=False), seen=self.seen, known=_sound(known))
 
     def fail(self, failure: Failure, *, seen: int = 0, known: Usage | None = None) -> None:
         """Account for an attempt that brought nothing, but for `seen` tokens, and what the provider said of them."""
@@ -393,11 +391,10 @@ class Leaf:
             return None
         if cap is not None and self._slow:
             return hold.ask.amounts(max(cap, hold.granted))
-        known = [made_at_most(self.request, self.shown), self._needed or None]
-        bounds = [bound for bound in known if bound is not None]
-        if not bounds:
+        made = made_at_most(self.request, self.shown)
+        if made is None:
             return None
-        made = min([*bounds, hold.granted * self.request.choices])
+        made = min(made, hold.granted * self.request.choices)
         return {name: fixed + made * self._rates[name] for name, fixed in self._prompt.items()}
 
     def _tell(self, reading: Reading | None, seconds: float, entry: Entry) -> None:
@@ -409,6 +406,10 @@ class Leaf:
 
 _open: dict[int, Leaf] = {}
 """Streams that hold something, and that others may wait for."""
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_open.clear)
 
 
 def park_open(mine: tuple[int, int] | None = None) -> None:
@@ -447,6 +448,15 @@ def amounts(usage: Usage) -> dict[str, int]:
     """A usage in the integers of a ledger, rounded up."""
     usd = usage.usd
     return {"tokens": usage.tokens, "usd": 0 if usd is None else math.ceil(EXACT.multiply(usd, NANO))}
+
+
+def _sound(usage: Usage | None) -> Usage | None:
+    """A usage that counts; None where an adapter brings something else, which would be given back as if unspent."""
+    if usage is None:
+        return None
+    counts: tuple[object, ...] = (usage.input_tokens, usage.output_tokens)
+    whole = all(isinstance(count, int) and count >= 0 for count in counts)
+    return usage if whole and (usage.usd is None or (usage.usd.is_finite() and usage.usd >= 0)) else None
 
 
 def visible_bill(usage: Usage, reasoning_usd: Decimal | None = None) -> Bill:

@@ -44,6 +44,9 @@ def _unlocked() -> None:
     """In a forked child: the lock, which another thread of the parent may have held at that moment."""
     global _lock  # noqa: PLW0603  # as above
     _lock = threading.Lock()
+    for each in _known.values():
+        if isinstance(each, Hold):
+            each.open = False  # it is the parent's, who will settle it there
     _known.clear()
 
 

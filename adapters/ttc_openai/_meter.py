@@ -55,6 +55,8 @@ class Meter:
         """The budget ends the stream here: close it."""
         self._bound = 0
         """Output tokens that cannot be more so far."""
+        self._told = 0
+        """The tokens that the server has counted so far."""
         self._events = 0
         self._texts: list[str] = []
         self._refusal = ""
@@ -128,6 +130,8 @@ class Meter:
                 with suppress(Exception):  # its reader gets it all the same
                     self._see_choice(choice)
         only_usage = usage is not None and choices is not None and not choices
+        if usage is not None and choices and self._hide_usage and self._leaf.leased:
+            event = event.model_copy(update={"usage": None})  # we asked for it, not its reader
         if not (only_usage and self._hide_usage):
             self.ready.append(event)
         if self._leaf.deferred and (self._response is not None or (only_usage and self._finish is not None)):
@@ -137,9 +141,11 @@ class Meter:
 
     def _lease(self, event: Any, usage: Any) -> None:
         """Hold enough for what has come; where there is no more, end the stream as a length limit does."""
-        told = whole(get(usage, "completion_tokens"))  # some servers count along
-        self._bound = self._bound + sum(_bytes(get(choice, "delta")) for choice in event.choices)
-        self._bound = self._bound if told is None else told
+        told = whole(get(usage, "completion_tokens")) or 0  # some servers count along
+        self._bound += sum(_bytes(get(choice, "delta")) for choice in event.choices)
+        # Others say 0 until the end: a count that falls, or is below the chunks that came, is none.
+        if told >= max(self._told, self._leaf.seen, 1):
+            self._bound = self._told = told
         if self._leaf.lasts(self._bound):
             return
         self.stopped = True

@@ -36,6 +36,7 @@ LOCAL = ("127.0.0.1", "localhost", "::1", "0.0.0.0")  # noqa: S104  # compared w
 _RAW = "x-stainless-raw-response"
 _BAD_REQUEST = (400, 422)
 _UNKNOWN = re.compile(r"un(supported|recogni[sz]ed|known|expected)|not (supported|permitted|allowed)|forbidden|extra")
+_COUNTS = "continuous_usage_stats"
 _OTHER_NAME = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
 
 _refused: set[tuple[str | None, str, str | None]] = set()
@@ -168,7 +169,11 @@ class Attempt:
         if self.usage_comes and not request.asks_usage:
             self.usage_comes = (*self._key, "stream_options") not in _refused
             if self.usage_comes:
-                body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
+                # vLLM and SGLang count along where they are asked to; others of one's own take no notice.
+                counts = leaf.leased and adapter.provider == "local" and (*self._key, _COUNTS) not in _refused
+                more = {_COUNTS: True} if counts else {}
+                body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True, **more}
+                self._added += more
                 self._added.append("stream_options")
         self._body = body
 
