@@ -6,9 +6,10 @@ median 300 tokens, at most 4,096) and it honours `max_tokens`. All of it passes 
 - check: look whether anything is left, call, add what it cost.
 - reserve: `ttc.policy(budget=)`; the caller gives `max_tokens=4096`.
 - reserve, open: the same for a caller who gives none.
-- streams, capped: the same, streamed, by a model that may think in secret: each holds its whole cap, and since
-  whoever reads a stream may call again meanwhile, nobody waits for it: who finds no room is refused.
+- streams, capped: the same, streamed, by a model that may think in secret: each holds its whole cap, and who finds no
+  room waits, as for any call, while the stream is being read.
 - streams, bytes: streamed by a model that is known not to think: a lease at a time, by the bytes that have come.
+  Newcomers leave room for those that are open; who is cut at the end is charged for bytes.
 - streams, counted: the same, from a server that sends its count of tokens along.
 
 Overshoot is what was spent beyond the budget, used is what was spent of it; both in tokens that the model has really

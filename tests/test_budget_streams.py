@@ -40,7 +40,7 @@ class Adapter:
         most = call.arguments.get("max_tokens")
         return ttc.Request(provider="deepseek", model="m", max_tokens=most, stream=True, aloud=self.aloud)
 
-    def bound(self, call):  # noqa: ARG002  # all prompts are alike
+    def bound(self, call):  # all prompts are alike
         return PROMPT
 
     def read(self, output):
@@ -59,6 +59,7 @@ class Stream:
     counted: bool = False
     made: int = 0
     cut: bool = False
+    left: bool = False
     open: bool = True
 
     def next(self):
@@ -79,7 +80,7 @@ class Stream:
         self.leaf.finish(reading)
 
     def close(self):
-        self.open = False
+        self.open, self.left = False, True
         self.leaf.cut()
 
 
@@ -89,6 +90,14 @@ async def opened(length=100, *, size=4, counted=False, aloud=True):
         return Stream(leaf, length, call.arguments["max_tokens"], size, counted)
 
     return await call_model(Adapter(aloud=aloud), ttc.Call(name="m", arguments={}), send)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def patient():
+    """On a busy machine, a task may well stand still for a second."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_leaf, "IDLE", 3_600.0)
+        yield
 
 
 def ledger():
@@ -105,7 +114,7 @@ def ledger():
     counted=st.booleans(),
     seed=st.integers(0, 10**6),
 )
-def test_what_is_stranded_is_a_lease_and_the_bytes_beyond_the_tokens_of_what_was_cut(
+def test_what_is_stranded_is_a_lease_and_the_bytes_beyond_the_tokens_of_what_was_cut(  # noqa: PLR0917  # Hypothesis gives them by name
     backend, limit, sizes, flight, size, counted, seed
 ):
     chance, left, streams, refused = random.Random(seed), list(sizes) * 3, [], []
@@ -114,8 +123,8 @@ def test_what_is_stranded_is_a_lease_and_the_bytes_beyond_the_tokens_of_what_was
         while left:
             try:
                 stream = await opened(left.pop(), size=size, counted=counted)
-            except ttc.BudgetExceeded as error:
-                refused.append(error)
+            except ttc.BudgetExceeded:
+                refused.append(ledger().unspent("tokens"))
                 continue
             streams.append(stream)
             while stream.next():
@@ -136,14 +145,10 @@ def test_what_is_stranded_is_a_lease_and_the_bytes_beyond_the_tokens_of_what_was
     made = sum(PROMPT + stream.made for stream in streams)
     assert made <= account.spent["tokens"] <= limit, "over"
     assert (account.reserved, account.parked, account.growing) == ({"tokens": 0}, {"tokens": 0}, set())
-    ended = {id(stream) for stream in streams if stream.made == min(stream.length, stream.cap) and not stream.cut}
-    unfinished = [stream for stream in streams if id(stream) not in ended]
+    unfinished = [stream for stream in streams if stream.cut or stream.left]
     bound = sum(LEASE + LAG + (0 if counted else (size - 1) * stream.made) for stream in unfinished)
-    closed_at_the_end = sum(LEASE + LAG + (size - 1) * stream.made for stream in streams if id(stream) in ended)
-    stranded = account.spent["tokens"] - made
-    assert stranded <= bound + (closed_at_the_end if any(not stream.cut for stream in unfinished) else 0)
-    if refused:  # nobody is turned away as long as there is room
-        assert limit - account.spent["tokens"] < PROMPT + FLOOR + limit - made
+    assert account.spent["tokens"] - made <= bound
+    assert all(unspent < PROMPT + FLOOR for unspent in refused), "turned away though there was room"
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])

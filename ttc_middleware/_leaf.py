@@ -174,9 +174,13 @@ class Leaf:
             self._idle_since = time.monotonic()
             _open[id(self)] = self
 
+    @property
+    def _idle(self) -> bool:
+        return time.monotonic() - self._idle_since > IDLE
+
     def asked(self) -> None:
         """Note that the reader of the stream waits for its next event."""
-        self._slow = self._slow or time.monotonic() - self._idle_since > IDLE
+        self._slow = self._slow or self._idle
         self._idle_since = math.inf
 
     def given(self) -> None:
@@ -185,7 +189,7 @@ class Leaf:
 
     def park(self, mine: tuple[int, int] | None) -> None:
         """Let nobody wait for this stream any more, if it is one's own or has been left alone."""
-        if self._hold is not None and (self._reader == mine or time.monotonic() - self._idle_since > IDLE):
+        if self._hold is not None and (self._reader == mine or self._idle):
             _open.pop(id(self), None)
             self._hold.park()
 
@@ -389,7 +393,7 @@ class Leaf:
         hold, cap = self._hold, self._cap
         if hold is None:
             return None
-        if cap is not None and self._slow:
+        if cap is not None and (self._slow or self._idle):
             return hold.ask.amounts(max(cap, hold.granted))
         made = made_at_most(self.request, self.shown)
         if made is None:

@@ -1,8 +1,8 @@
 """Bounds on what a server may send: an answer that never ends, or a line, must not fill the memory.
 
 All SDKs here speak through httpx or httpx2, litellm over aiohttp included, and both read a response through its
-`iter_bytes()`. Of a response to a request of ours that method counts. For that `send` is replaced in their classes, once;
-it does nothing to requests outside of draws and budgets. What a redirect says beside its address is not counted.
+`iter_bytes()`, which for a response to a request of ours counts. So `send` is replaced in their classes, once; it does
+nothing to requests outside of draws and budgets. What a redirect says beside its address is not counted.
 """
 
 from __future__ import annotations

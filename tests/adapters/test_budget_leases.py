@@ -172,6 +172,48 @@ def test_a_server_that_counts_along_is_taken_at_its_word(provider):
         other.close()
 
 
+def test_a_server_of_ones_own_is_asked_to_count_along_and_its_reader_does_not_see_it(provider):
+    with blocking_client(provider) as client, ttc.policy(budget=ttc.Budget(tokens=3_000)):
+        for more in ({}, {"stream_options": {"include_usage": True}}):
+            chunks = list(client.chat.completions.create(**ALOUD, **more))
+            asked_for = provider.bodies[-1].get("stream_options")
+            assert asked_for == {"include_usage": True, **({} if more else {"continuous_usage_stats": True})}
+            assert any(chunk.usage for chunk in chunks) == bool(more)
+        list(client.chat.completions.create(**{**ALOUD, "reasoning_effort": "low"}))
+        assert provider.bodies[-1]["stream_options"] == {"include_usage": True}, "asked where no lease needs it"
+
+
+def test_a_server_that_does_not_know_how_to_count_along_is_not_asked_again(provider):
+    def script(body, number):
+        if "continuous_usage_stats" in (body.get("stream_options") or {}):
+            return Reply(status=400, error="Unknown parameter: 'continuous_usage_stats'")
+        return Reply(text=WHOLE, words=10)
+
+    provider.script = script
+    with blocking_client(provider) as client, ttc.policy(budget=ttc.Budget(tokens=3_000)):
+        for requests in (2, 3):
+            assert said(list(client.chat.completions.create(**ALOUD))) == WHOLE
+            assert (len(provider.bodies), provider.bodies[-1]["stream_options"]) == (requests, {"include_usage": True})
+
+
+@pytest.mark.parametrize("counts", ["nothing", "backwards"])
+def test_a_count_that_cannot_be_is_not_believed(provider, counts):
+    base = {"id": "x", "created": 0, "model": "m", "object": "chat.completion.chunk"}
+
+    def chunk(place):
+        choice = {"index": 0, "delta": {"content": "a" * 10}, "finish_reason": None}
+        tokens = 0 if counts == "nothing" else 200 - place
+        return {**base, "choices": [choice], "usage": {"prompt_tokens": 4, "completion_tokens": tokens}}
+
+    provider.script = lambda body, number: Reply(chunks=[chunk(place) for place in range(190)])
+    with blocking_client(provider) as client, ttc.policy(budget=ttc.Budget(tokens=800)):
+        other = client.chat.completions.create(**ALOUD)  # which leaves 400
+        chunks = list(client.chat.completions.create(**ALOUD))
+        assert finish(chunks) == ["length"]
+        assert len(said(chunks)) < 1_000
+        other.close()
+
+
 @pytest.mark.parametrize(
     ("server", "body", "aloud"),
     [

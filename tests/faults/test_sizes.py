@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import gc
 
-import anyio
 import anthropic_clients
+import anyio
 import httpx
 import openai
 import openai_clients
