@@ -55,7 +55,7 @@ class Meter:
         """The budget ends the stream here: close it."""
         self._bound = 0
         """Output tokens that cannot be more so far."""
-        self._told = 0
+        self._counted = 0
         """The tokens that the server has counted so far."""
         self._events = 0
         self._texts: list[str] = []
@@ -144,8 +144,8 @@ class Meter:
         told = whole(get(usage, "completion_tokens")) or 0  # some servers count along
         self._bound += sum(_bytes(get(choice, "delta")) for choice in event.choices)
         # Others say 0 until the end: a count that falls, or is below the chunks that came, is none.
-        if told >= max(self._told, self._leaf.seen, 1):
-            self._bound = self._told = told
+        if told >= max(self._counted, self._leaf.seen, 1):
+            self._bound = self._counted = told
         if self._leaf.lasts(self._bound):
             return
         self.stopped = True
