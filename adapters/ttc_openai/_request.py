@@ -170,7 +170,7 @@ class Attempt:
             self.usage_comes = (*self._key, "stream_options") not in _refused
             if self.usage_comes:
                 # vLLM and SGLang count along where they are asked to; others of one's own take no notice.
-                counts = leaf.leased and adapter.provider == "local" and (*self._key, _COUNTS) not in _refused
+                counts = leaf.leased and leaf.request.provider == "local" and (*self._key, _COUNTS) not in _refused
                 more = {_COUNTS: True} if counts else {}
                 body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True, **more}
                 self._added += more

@@ -125,7 +125,11 @@ def _bounded(original: Callable[..., Any]) -> Callable[..., Any]:
             return await original(self, request, stream=stream, **how)
         response = await original(self, request, stream=True, **how)
         size, pieces = _Size(most, events=_events(response)), response.aiter_bytes
-        response.aiter_bytes = lambda *args, **kwargs: _AsyncPieces(response, pieces(*args, **kwargs), size)
+
+        def counted(*args: Any, **kwargs: Any) -> _AsyncPieces:
+            return _AsyncPieces(response, pieces(*args, **kwargs), size)
+
+        response.aiter_bytes = counted
         if not stream:
             try:
                 await response.aread()
@@ -147,7 +151,11 @@ def _bounded_sync(original: Callable[..., Any]) -> Callable[..., Any]:
             return original(self, request, stream=stream, **how)
         response = original(self, request, stream=True, **how)
         size, pieces = _Size(most, events=_events(response)), response.iter_bytes
-        response.iter_bytes = lambda *args, **kwargs: _Pieces(response, pieces(*args, **kwargs), size)
+
+        def counted(*args: Any, **kwargs: Any) -> _Pieces:
+            return _Pieces(response, pieces(*args, **kwargs), size)
+
+        response.iter_bytes = counted
         if not stream:
             try:
                 response.read()
