@@ -8,7 +8,7 @@ nothing to requests outside of draws and budgets. What a redirect says beside it
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator
 from functools import wraps
 from typing import Any
 
@@ -78,7 +78,7 @@ class _Size:
 class _AsyncPieces:
     """The pieces of a response, counted. No generator: one that is dropped half way would have to be closed."""
 
-    def __init__(self, response: Any, pieces: AsyncIterator[bytes], size: _Size) -> None:
+    def __init__(self, response: Any, pieces: AsyncGenerator[bytes, None], size: _Size) -> None:
         self._response = response
         self._pieces = pieces
         self._size = size
@@ -95,11 +95,15 @@ class _AsyncPieces:
             raise
         return piece
 
+    async def aclose(self) -> None:
+        """As generators have it: httpx2 closes what it reads a body from."""
+        await self._pieces.aclose()
+
 
 class _Pieces:
     """The pieces of a response to a client that blocks."""
 
-    def __init__(self, response: Any, pieces: Iterator[bytes], size: _Size) -> None:
+    def __init__(self, response: Any, pieces: Generator[bytes, None, None], size: _Size) -> None:
         self._response = response
         self._pieces = pieces
         self._size = size
@@ -115,6 +119,10 @@ class _Pieces:
             self._response.close()
             raise
         return piece
+
+    def close(self) -> None:
+        """As above."""
+        self._pieces.close()
 
 
 def _bounded(original: Callable[..., Any]) -> Callable[..., Any]:
