@@ -52,7 +52,7 @@ class Reply:
     ignore_n: bool = False
     """Answer with one choice, whatever was asked."""
     pause: float = 0.0
-    """Seconds between the chunks of a stream."""
+    """Seconds between the chunks of a stream, or of what never ends."""
     chunks: list[dict[str, Any]] | None = None
     """Stream these events instead of those that make the text."""
     words: int = 1
@@ -294,7 +294,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.flush()
             sent += len(step)
             self.provider.most_sent = max(self.provider.most_sent, sent)
-            if not str(reply.fault).startswith("endless") and self._left_within(reply.pause or 0.05):
+            pause = reply.pause if str(reply.fault).startswith("endless") else reply.pause or 0.05
+            if pause and self._left_within(pause):
                 break
         self.close_connection = True
         raise BrokenPipeError
