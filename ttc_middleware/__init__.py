@@ -45,7 +45,7 @@ from ._types import (
     Verdict,
     Verifier,
 )
-from .strategies import BestOfN, Refine, SelfConsistency, Single
+from .strategies import BestOfN, FirstFinished, Race, Refine, SelfConsistency, Single
 
 if _TYPE_CHECKING:
     from . import verifiers
@@ -64,10 +64,12 @@ __all__ = [
     "Cancel",
     "Capability",
     "Draw",
+    "FirstFinished",
     "NotAccepted",
     "Policy",
     "Price",
     "PriceUnknown",
+    "Race",
     "Reading",
     "Refine",
     "Request",

@@ -26,6 +26,14 @@ ALL = [
     ttc.SelfConsistency(5, by=len),
     ttc.Refine(1),
     ttc.Refine(4),
+    ttc.FirstFinished(1, 4),
+    ttc.FirstFinished(3, 6),
+    ttc.FirstFinished(2, 4, by=len),
+    ttc.Race(1),
+    ttc.Race(9, first=4, more=2, lead=3),
+    ttc.Race(7, first=7, more=1, lead=7, by=len),
+    ttc.Race(10, first=1, more=3, lead=2),
+    ttc.Race(12, first=4, certify=0.2),
 ]
 
 

@@ -1,8 +1,10 @@
 """How to search: one algorithm a file, each a pure generator that cites its paper."""
 
 from .best_of_n import BestOfN
+from .first_finished import FirstFinished
+from .race import Race
 from .refine import Refine
 from .self_consistency import SelfConsistency
 from .single import Single
 
-__all__ = ["BestOfN", "Refine", "SelfConsistency", "Single"]
+__all__ = ["BestOfN", "FirstFinished", "Race", "Refine", "SelfConsistency", "Single"]
