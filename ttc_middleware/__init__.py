@@ -7,6 +7,7 @@ from typing import Any as _Any
 from . import strategies
 from ._account import Balance
 from ._budget import Budget
+from ._efforts import EffortQuantiles
 from ._engine import result_of
 from ._errors import (
     BadResponse,
@@ -64,6 +65,7 @@ __all__ = [
     "Cancel",
     "Capability",
     "Draw",
+    "EffortQuantiles",
     "FirstFinished",
     "NotAccepted",
     "Policy",
