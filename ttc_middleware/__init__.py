@@ -7,6 +7,7 @@ from typing import Any as _Any
 from . import strategies
 from ._account import Balance
 from ._budget import Budget
+from ._calibrate import calibrate_thinking
 from ._efforts import EffortQuantiles
 from ._engine import result_of
 from ._errors import (
@@ -92,6 +93,7 @@ __all__ = [
     "VerifierFailed",
     "balance",
     "best",
+    "calibrate_thinking",
     "configure",
     "current_draw",
     "gather",

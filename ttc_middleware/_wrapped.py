@@ -154,6 +154,15 @@ class ScaledFunction(Generic[P, T_co]):
         """What it was decorated with to say what is right; None if nothing was."""
         return self._site.verifier
 
+    def drawn_once(self) -> ScaledFunction[P, T_co]:
+        """The same function for an experiment: one draw a call, judged by nobody, without limits of its own."""
+        alone: ScaledFunction[P, T_co] = object.__new__(type(self))
+        alone.__dict__.update(self.__dict__)
+        bare = replace(self._site, strategy=Single(), verifier=None, budget=None, on_reject=None, thinking=None)
+        alone._site = bare
+        alone._model_calls = False
+        return alone
+
     def __reduce__(self) -> Any:
         # By name, as functions are; a bound one by its owner and name.
         return (getattr, (self._bound[0], self.__name__)) if self._bound else self.__qualname__

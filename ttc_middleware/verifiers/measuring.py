@@ -100,7 +100,7 @@ async def measure(
         for at in waiting:  # shared: each worker takes the next
             each = samples[at]
             sample = _sample(at, each)
-            verdict = await _verdict(check, sample, each.arguments, accept)
+            verdict = await verdict_on(check, sample, each.arguments, accept)
             if verdict is not None:
                 found[at] = Judged(each.group, each.right, bool(verdict.accepted), verdict.score, _answer(key, sample))
             done += 1
@@ -194,7 +194,7 @@ def _answer(key: Callable[[Sample[Any]], Hashable | None], sample: Sample[Any]) 
         return None
 
 
-async def _verdict(check: Check, sample: Sample[Any], arguments: Mapping[str, Any], accept: float) -> Verdict | None:
+async def verdict_on(check: Check, sample: Sample[Any], arguments: Mapping[str, Any], accept: float) -> Verdict | None:
     """The verdict, tried twice like in use; None: the verifier failed."""
     for _ in range(2):
         try:
