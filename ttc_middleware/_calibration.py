@@ -143,11 +143,11 @@ class Calibration:
             lines.append(f"  {said} with more thinking: {drop.peak} to {drop.past} loses {drop.drop}, p = {drop.p:.3f}")
         if self.wider:
             lines.append(f"  several samples, chosen by {self.chosen_by}:")
-            told = ((each.budget, f"{each.n} samples", str(each.accuracy), _count(each.tokens)) for each in self.wider)
+            told = ((each.budget, f"{each.n} x", str(each.accuracy), _count(each.tokens)) for each in self.wider)
             lines += _aligned([("thinking", "", "accuracy", "tokens in all"), *told])
         lines += [
             f"  longer or wider: {each.longer} ({each.tokens[0]:,.0f} tokens) or {each.n} x {each.wider}"
-            f" ({each.tokens[1]:,.0f}): wider is {_points(each.lead)} ahead"
+            f" ({each.tokens[1]:,.0f}): wider minus longer is {_points(each.lead)}"
             for each in self.versus
         ]
         return "\n".join(lines)
