@@ -7,6 +7,7 @@ answers; it is no secret from them.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -70,7 +71,9 @@ class RunFile:
     def _write(self, line: Mapping[str, Any]) -> None:
         if self._file is not None:
             text = json.dumps(line, ensure_ascii=False, default=repr)
-            os.write(self._file, text.encode("utf-8", "backslashreplace") + b"\n")
+            data = text.encode("utf-8", "backslashreplace") + b"\n"
+            if os.write(self._file, data) < len(data):  # there was room for some of it only
+                raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}: a line was cut")
 
     def _read(self, place: Path, about: Mapping[str, Any]) -> bool:
         """Take over what is there; returns whether its last line is whole."""

@@ -28,9 +28,10 @@ class Race(Brief):
     answers, and no error rate follows from it. The order in which samples were *launched* knows nothing of their
     lengths: with `certify=` the race goes by that, and ends with a certificate in place of a lead.
 
-    Where it fails: where answers that come soon are wrong more often than others; on hard questions, where a second
-    batch begins late, it can take longer than `SelfConsistency`; and wherever the most frequent answer is wrong. `poe
-    bench-races` has the figures, losses included, and chooses the defaults on one half of the questions.
+    Where it fails: where answers that come soon are wrong more often than others; on hard questions, whose second batch
+    begins late; and wherever the most frequent answer is wrong. It saves tokens first: `SelfConsistency`, which starts
+    all n at once and ends when nobody can catch up, mostly answers sooner. `poe bench-races` has the figures, losses
+    included, and chooses the defaults on one half of the questions.
 
     Args:
         n: samples at most, from 1.
@@ -48,9 +49,9 @@ class Race(Brief):
     """
 
     n: int = 40
-    first: int = field(default=10, kw_only=True)
-    more: int = field(default=14, kw_only=True)
-    lead: int = field(default=5, kw_only=True)
+    first: int = field(default=8, kw_only=True)
+    more: int = field(default=28, kw_only=True)
+    lead: int = field(default=6, kw_only=True)
     certify: float | None = field(default=None, kw_only=True)
     by: Callable[[Any], Hashable | None] | None = field(default=None, kw_only=True)
 
