@@ -67,6 +67,7 @@ async def test_accuracy_tokens_dollars_and_time_are_measured_at_each_budget():
     assert Decimal(found.spent["total"]["usd"]) == sum(40 * Decimal(each) / 10**6 for each in BUDGETS)
 
 
+@pytest.mark.slow
 async def test_the_sweet_spot_is_the_cheapest_that_is_not_significantly_below_the_best():
     found = await ttc.calibrate_thinking(asking(thinker(RISES_THEN_FALLS)), questions(40), BUDGETS, is_right)
     best = max(found.rows, key=lambda row: row.accuracy.value)
@@ -106,7 +107,16 @@ def few_right(chance, _):
     return [float(chance.random() < 0.04) for _ in BUDGETS]
 
 
-@pytest.mark.parametrize("world", [flat, some_gain_what_others_lose, rises_then_flat, few_right])
+@pytest.mark.parametrize(
+    "world",
+    [
+        flat,
+        *(
+            pytest.param(each, marks=pytest.mark.slow)
+            for each in (some_gain_what_others_lose, rises_then_flat, few_right)
+        ),
+    ],
+)
 def test_a_decline_that_is_not_there_is_found_as_rarely_as_stated(world):
     chance, found, runs = random.Random(3), 0, 200
     for run in range(runs):
@@ -137,6 +147,7 @@ async def test_longer_is_set_against_as_many_shorter_samples_as_the_same_tokens_
     assert found.wider[0].accuracy.value == found.rows[0].accuracy.value
 
 
+@pytest.mark.slow
 async def test_where_the_verifier_chooses_several_samples_are_as_good_as_the_best_of_them():
     model = thinker({1_000: 0.5, 2_000: 0.5})
     found = await ttc.calibrate_thinking(
@@ -310,6 +321,7 @@ async def test_a_verifier_that_breaks_says_nothing_of_thinking():
     assert "nothing can be compared" in str(found)
 
 
+@pytest.mark.slow
 async def test_so_many_run_at_once_and_no_more():
     model = thinker(RISES_THEN_FALLS)
     plain = model.script
@@ -325,9 +337,9 @@ async def test_so_many_run_at_once_and_no_more():
 
 async def test_it_prints_as_a_table_and_is_json_and_a_picture(tmp_path):
     model = thinker(RISES_THEN_FALLS)
-    found = await ttc.calibrate_thinking(asking(model), questions(24), BUDGETS, is_right, samples=2)
+    found = await ttc.calibrate_thinking(asking(model), questions(16), BUDGETS, is_right, samples=2)
     said = str(found)
-    assert "solve: 24 problems, 2 samples at each budget; 95% intervals" in said
+    assert "solve: 16 problems, 2 samples at each budget; 95% intervals" in said
     assert f"{found.sweet_spot} *" in said
     assert "declines with more thinking: 4000 to 8000" in said
     told = json.loads(json.dumps(found.to_dict()))

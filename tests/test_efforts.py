@@ -31,14 +31,14 @@ def fed(tokens, **where):
 
 @pytest.mark.parametrize("tau", LEVELS)
 def test_the_next_calls_stay_within_the_quantile_as_often_as_asked(tau):
-    chance, covered, runs = random.Random(5), 0.0, 300
+    chance, covered, runs = random.Random(5), 0.0, 200
     for _ in range(runs):
         most = fed(lengths(chance, 200)).quantile("high", tau)
         covered += sum(each <= most for each in lengths(chance, 100)) / 100
-    assert abs(covered / runs - tau) < 0.012
+    assert abs(covered / runs - tau) < 0.015
 
 
-@pytest.mark.parametrize("tau", [0.8, 0.9, 0.95])
+@pytest.mark.parametrize("tau", [0.9, *(pytest.param(tau, marks=pytest.mark.slow) for tau in (0.8, 0.95))])
 def test_it_holds_again_within_100_calls_after_thinking_has_doubled(tau):
     chance, covered, stale, runs = random.Random(6), 0.0, 0.0, 60
     for _ in range(runs):
