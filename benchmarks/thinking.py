@@ -77,6 +77,7 @@ def main() -> int:
         ahead += [each.lead.value for each in found.versus]
         print(f"{dataset}, {model}\n{found}\n", flush=True)
         if asked.plot is not None:
+            asked.plot.mkdir(parents=True, exist_ok=True)
             found.plot(asked.plot / f"{dataset}-{model}.png")
     wins = sum(each > 0 for each in ahead)
     print(f"wider is ahead of longer in {wins} of {len(ahead)} comparisons at equal tokens; {declines} declines found")
