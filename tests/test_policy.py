@@ -83,7 +83,7 @@ async def test_what_a_block_leaves_open_is_filled_in_from_outside():
         with ttc.policy(thinking="high"):
             with pytest.raises(ttc.NotAccepted):
                 await ask()
-            assert [body["thinking"] for body in model.bodies] == ["high", "high"]
+            assert [body["thinking"] for body in model.bodies] == [ttc.Thinking(effort="high")] * 2
         with ttc.policy(on_reject="best"):
             assert await ask() == "wrong"
     assert len(model.bodies) == 4
@@ -482,7 +482,7 @@ async def test_a_draw_can_be_looked_at_from_inside():
     assert ttc.current_draw() is None
     await ask()
     first, second = draws
-    assert (first.instruction, first.thinking) == (None, 100)
+    assert (first.instruction, first.thinking) == (None, ttc.Thinking(tokens=100))
     assert "try harder" in second.instruction
 
 

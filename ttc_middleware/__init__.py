@@ -29,6 +29,7 @@ from ._policy import Policy, configure, policy, tags, tracking
 from ._prices import Price
 from ._scale import current_draw, on_win, record_usage, scale, verifiable
 from ._search import best, gather
+from ._thinking import Thinking
 from ._types import (
     Adapter,
     Bill,
@@ -86,6 +87,7 @@ __all__ = [
     "Single",
     "Strategy",
     "TTCError",
+    "Thinking",
     "ToolCall",
     "Usage",
     "Verdict",

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ._budget import Budget
-from ._types import Adapter, Call, Capability, Draw, Reading, Request, Strategy, T, Thinking
+from ._thinking import Thinking
+from ._types import Adapter, Call, Capability, Draw, Reading, Request, Strategy, T
 from ._verify import Check
 
 Invoke = Callable[[Call], Awaitable[T]]

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 from types import MappingProxyType, TracebackType
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, cast
 
 from typing_extensions import Self
 
@@ -21,7 +21,8 @@ from ._plan import OnReject
 from ._prices import Price
 from ._record import Recorder
 from ._strategy import check_strategy
-from ._types import Bill, Effort, Strategy, Thinking, Usage
+from ._thinking import Thinking, ThinkingLike, thinking_of
+from ._types import Bill, Strategy, Usage
 
 PolicyScope = Literal["function", "model_calls"]
 
@@ -41,7 +42,8 @@ class Policy:
             check_strategy(self.strategy)
         if self.scope not in (None, "function", "model_calls"):
             raise ValueError(f'scope= must be "function" or "model_calls", got {self.scope!r}')
-        check_options(self.budget, self.thinking, self.on_reject)
+        check_options(self.budget, self.on_reject)
+        object.__setattr__(self, "thinking", thinking_of(self.thinking))
 
     def __enter__(self) -> Self:
         outer = SCOPE.get()
@@ -78,7 +80,7 @@ def policy(
     strategy: Strategy | None = None,
     *,
     budget: Budget | None = None,
-    thinking: Thinking | None = None,
+    thinking: ThinkingLike | None = None,
     on_reject: OnReject | None = None,
     scope: PolicyScope | None = None,
 ) -> Policy:
@@ -90,7 +92,7 @@ def policy(
     Args:
         strategy: how to search; None leaves each call site its own.
         budget: limits for the whole block, time from its start.
-        thinking: how much models may think, in tokens or as an effort.
+        thinking: how much models may think: a `ttc.Thinking`, or tokens or an effort for short.
         on_reject: "best" or "raise", where nothing is accepted.
         scope: "model_calls" calls each decorated function once and scales every model call inside, whichever SDK or
             framework makes it, as well as those outside of any decorated function; "function" draws whole functions
@@ -100,26 +102,15 @@ def policy(
         TypeError: the strategy has no `search()`, or the budget is none.
         ValueError: `on_reject`, `thinking` or `scope` is not one of its values.
     """
-    return Policy(strategy, budget, thinking, on_reject, scope)
+    return Policy(strategy, budget, thinking_of(thinking), on_reject, scope)
 
 
-def check_options(budget: object, thinking: object, on_reject: object) -> None:
+def check_options(budget: object, on_reject: object) -> None:
     """Raise unless these are what `scale()` and `policy()` take."""
     if budget is not None and not isinstance(budget, Budget):
         raise TypeError(f"budget= must be a ttc.Budget, got {budget!r}")
     if on_reject not in (None, "best", "raise"):
         raise ValueError(f'on_reject= must be "best" or "raise", got {on_reject!r}')
-    check_thinking(thinking)
-
-
-def check_thinking(thinking: object) -> None:
-    """Raise unless this says how much to think: tokens from 0, or an effort."""
-    tokens = isinstance(thinking, int) and not isinstance(thinking, bool) and thinking >= 0
-    if thinking is not None and not tokens and thinking not in _EFFORTS:
-        raise ValueError(f"thinking= must be tokens from 0 or one of {', '.join(_EFFORTS)}; got {thinking!r}")
-
-
-_EFFORTS = get_args(Effort)
 
 
 def configure(  # noqa: C901  # one line a setting

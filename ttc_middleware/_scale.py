@@ -15,7 +15,8 @@ from ._leaf import report
 from ._plan import OnReject, PlainFunction
 from ._site import Site
 from ._strategy import check_strategy
-from ._types import Adapter, Draw, Strategy, T, Thinking, Usage, Verifier
+from ._thinking import ThinkingLike
+from ._types import Adapter, Draw, Strategy, T, Usage, Verifier
 from ._wrapped import DEFERRED, AsyncScaled, P, Scaled, ScaledFunction, function_of, is_async
 
 
@@ -27,7 +28,7 @@ def scale(
     accept: float = 1.0,
     on_reject: OnReject | None = None,
     scope: Literal["function", "model_calls"] = "function",
-    thinking: Thinking | None = None,
+    thinking: ThinkingLike | None = None,
     adapter: Adapter | None = None,
     name: str | None = None,
     verifier_timeout: float = 60.0,
@@ -46,7 +47,8 @@ def scale(
             raises `ttc.NotAccepted`.
         scope: "function" draws by calling the whole function; "model_calls" calls it once and scales each model call
             inside, for functions with side effects.
-        thinking: how much the model may think, in tokens or as an effort; handed to the provider.
+        thinking: how much models may think: a `ttc.Thinking`, or tokens or an effort for short. What a draw or a
+            `strategies.Thinks` says of it comes first.
         adapter: for a function that is itself a model call, how to read and change it.
         name: what spans and policies call it; "module:qualname" by default.
         verifier_timeout: seconds after which a verification counts as failed, not as rejected. A synchronous verifier

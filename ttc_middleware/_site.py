@@ -13,7 +13,8 @@ from ._context import SCOPE, SETTINGS, warn_once
 from ._plan import OnReject, PlainFunction, Plan
 from ._policy import Policy, PolicyScope, check_options
 from ._strategy import check_strategy, needs, needs_verifier
-from ._types import Adapter, Strategy, Thinking
+from ._thinking import Thinking, ThinkingLike, thinking_of
+from ._types import Adapter, Strategy
 from ._verify import Check, prepare
 from .strategies.single import Single
 
@@ -54,7 +55,7 @@ class Site:
     budget: Budget | None = None
     accept: float = 1.0
     on_reject: OnReject | None = None
-    thinking: Thinking | None = None
+    thinking: ThinkingLike | None = None
     adapter: Adapter = field(default_factory=PlainFunction)
     known: frozenset[str] | None = field(default=None, kw_only=True)
     verifier_timeout: float = field(default=60.0, kw_only=True)
@@ -62,7 +63,8 @@ class Site:
     check: Check | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
-        check_options(self.budget, self.thinking, self.on_reject)
+        check_options(self.budget, self.on_reject)
+        object.__setattr__(self, "thinking", thinking_of(self.thinking))
         if isinstance(self.accept, bool) or not isinstance(self.accept, (int, float)) or not 0 < self.accept <= 1:
             raise ValueError(f"accept= must be a score above 0 and up to 1, got {self.accept!r}")
         timeout = self.verifier_timeout
@@ -105,7 +107,8 @@ class Site:
         named: Policy = SETTINGS.policies.get(self.name, _NO_POLICY)
         default: Policy = SETTINGS.default or _NO_POLICY
         strategy = _first(block.strategy, named.strategy, self.strategy, default.strategy)
-        thinking: Thinking | None = _first(block.thinking, named.thinking, self.thinking, default.thinking)
+        own = thinking_of(self.thinking)
+        thinking: Thinking | None = _first(block.thinking, named.thinking, own, default.thinking)
         on_reject: OnReject | None = _first(block.on_reject, named.on_reject, self.on_reject, default.on_reject)
         # A block's budget is kept by the block's own ledger.
         budget = tightest(self.budget, named.budget, default.budget)

@@ -17,6 +17,7 @@ from enum import Enum
 from typing import Any, Generic, Literal, Optional, Protocol, TypeAlias, TypeVar, Union
 
 from ._brief import Brief
+from ._thinking import Thinking, ThinkingLike, thinking_of
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -34,10 +35,6 @@ exception."""
 
 StopReason = Literal["accepted", "decided", "budget", "deadline", "passed through"]
 """Why a search ended: its winner was accepted; the strategy had what it wanted; a limit ran out; nothing was scaled."""
-
-Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
-Thinking: TypeAlias = Union[int, Effort]
-"""How much a model may think: a number of tokens, or an effort in the provider's words."""
 
 Trust = Literal["strong", "weak"]
 
@@ -275,9 +272,19 @@ class Draw(Brief):
     model: str | None = None
     temperature: float | None = None
     seed: int | None = None
-    thinking: Thinking | None = None
+    thinking: ThinkingLike | None = None
+    """A `Thinking`; shorthands become one here."""
     max_tokens: int | None = None
     stop: Sequence[str] | None = None
+
+    def __post_init__(self) -> None:
+        if self.thinking is not None:
+            object.__setattr__(self, "thinking", thinking_of(self.thinking))
+
+    @property
+    def thinks(self) -> Thinking | None:
+        """How much this asks a model to think; None: nothing."""
+        return thinking_of(self.thinking)
 
 
 @dataclass(frozen=True)
@@ -470,6 +477,8 @@ class Request:
     """The conversation as the caller gave it; it leaves the process only where content capture is asked for."""
     instructions: str | None = field(default=None, repr=False, compare=False)
     """The system prompt, where it is no message."""
+    thinks: bool = False
+    """It asks the model to think: the answer may take long to begin."""
     aloud: bool = False
     """Every token of the answer shows on a stream: the model is known not to think, and to answer in text."""
 

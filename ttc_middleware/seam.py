@@ -14,7 +14,9 @@ from . import _portal, _witness
 from ._answers import stated_answer
 from ._calls import model_call, model_call_sync, seconds_left
 from ._context import LARGEST, OWNED, SCOPE, TAB, Scope, warn_once
+from ._dials import ANSWER, NOMINAL, Api, Dial, asks_to_think, dial, fitted, written
 from ._engine import search
+from ._families import Backend
 from ._instrument import patch, wanted
 from ._leaf import BODY, Leaf
 from ._onlooker import onlook, onlook_sync
@@ -24,27 +26,36 @@ from ._scale import Decorator
 from ._shape_streams import StreamUsage
 from ._shapes import Told, get, make_usage, read_usage, reported_usd, whole
 from ._site import Site, disabled
-from ._types import Adapter, Call, Draw, Result, Thinking
+from ._thinking import ThinkingLike
+from ._types import Adapter, Call, Draw, Result
 from ._watch import Seen, Watcher, calling, set_watcher, watching
 from ._witness import Witnessed
 from .strategies.single import Single
 
 __all__ = [
+    "ANSWER",
     "BODY",
+    "NOMINAL",
+    "Api",
+    "Backend",
+    "Dial",
     "Leaf",
     "OnReject",
     "PlainFunction",
     "Seen",
     "Site",
     "StreamUsage",
-    "Thinking",
+    "ThinkingLike",
     "Told",
     "Watcher",
     "Witnessed",
+    "asks_to_think",
     "call_model",
     "call_model_sync",
     "deadline",
+    "dial",
     "disabled",
+    "fitted",
     "get",
     "in_draw",
     "largest",
@@ -64,6 +75,7 @@ __all__ = [
     "watch",
     "whole",
     "witness",
+    "written",
 ]
 
 R = TypeVar("R")

@@ -8,11 +8,10 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from ttc_middleware import Call, Capability, Draw, Reading, Request, ToolCall
-from ttc_middleware.seam import Told, get, read_usage, warn_once, whole
-from ttc_openai.stainless import decoded
+from ttc_middleware.seam import Told, fitted, get, read_usage, whole
+from ttc_openai.stainless import Spoken, decoded, think
 
 from ._bound import prompt_bound
-from ._models import fitting, thinking
 
 _CAN = frozenset(Capability) - {Capability.SEED, Capability.CHOICES, Capability.EXTEND}
 _ENDINGS: Mapping[str, Mapping[str, Any]] = {
@@ -54,16 +53,12 @@ class Messages:
         stop = None if draw.stop is None else list(draw.stop)
         named = {"model": draw.model, "max_tokens": draw.max_tokens, "stop_sequences": stop}
         body.update({name: value for name, value in named.items() if value is not None})
-        if draw.thinking is not None:
-            limit = whole(body.get("max_tokens"))
-            model = str(body.get("model"))
-            body.update(thinking(model, draw.thinking, limit, body.get("output_config")))
-            if draw.thinking not in (0, "none") and not is_thinking(body):
-                warn_once("no room to think", model, f"max_tokens={limit} leaves {model} no room to think: it does not")
-        elif draw.max_tokens is not None and "thinking" in body:
-            body["thinking"] = fitting(body["thinking"], draw.max_tokens)
         if draw.temperature is not None and not is_thinking(body):  # the API takes one or the other
             body["temperature"] = draw.temperature
+        if draw.thinks is not None:
+            body = think(body, draw.thinks, Spoken("messages", "max_tokens", self.provider))
+        elif draw.max_tokens is not None:
+            body = fitted(body, draw.max_tokens)
         said = [(draw.instruction, "user"), (draw.extend, "assistant")]
         # Two messages of the user in a row are one turn to the API, which wants no blanks at a prefill's end.
         turns = [{"role": role, "content": text.rstrip()} for text, role in said if text is not None]
@@ -97,6 +92,7 @@ class Messages:
             messages=body.get("messages") or (),
             instructions=_system(body.get("system")),
             remembered=_remembered(body),
+            thinks=is_thinking(body),
         )
 
     def bound(self, call: Call, /) -> int:

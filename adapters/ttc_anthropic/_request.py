@@ -14,7 +14,7 @@ from ttc_openai import stainless
 
 from ._messages import Messages, is_thinking
 from ._meter import MessageMeter
-from ._models import adaptive
+from ._models import takes_prefill
 
 _PLATFORMS = (("Bedrock", "aws.bedrock"), ("Vertex", "gcp.vertex_ai"))
 _PATH = "v1/messages"
@@ -35,7 +35,7 @@ class Request(stainless.Request):
         if self._path != _PATH:  # counting tokens, batches, files
             return None
         asked: dict[str, Any] = {**cast("Mapping[str, Any]", sent), **(self.options.extra_json or {})}
-        prefill = not adaptive(str(asked.get("model"))) and not is_thinking(asked)
+        prefill = takes_prefill(str(asked.get("model"))) and not is_thinking(asked)
         url = self.client.base_url
         port = url.port or {"http": 80, "https": 443}.get(url.scheme)
         return _adapter(type(self.client).__name__, str(url.host), port, prefill=prefill)

@@ -7,7 +7,7 @@ import re
 from typing import Any, TypeVar
 
 from ttc_middleware import Budget, Strategy, Verifier
-from ttc_middleware.seam import OnReject, Site, Thinking
+from ttc_middleware.seam import OnReject, Site, ThinkingLike
 from ttc_openai.stainless import Patches, wrapped
 
 from ._messages import Messages
@@ -25,7 +25,7 @@ def wrap(
     budget: Budget | None = None,
     accept: float = 1.0,
     on_reject: OnReject | None = None,
-    thinking: Thinking | None = None,
+    thinking: ThinkingLike | None = None,
     name: str = "anthropic",
     slots: int | None = None,
     verifier_timeout: float = 60.0,

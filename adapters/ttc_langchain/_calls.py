@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -54,7 +54,7 @@ class ModelCalls:
         request = request_of(call)
         model: Any = request.model
         changes: dict[str, Any] = {}
-        settings = _settings(model, draw)
+        settings = _settings(model, draw, request.model_settings)
         fields = {} if _models.takes_settings(model) else settings
         name = _models.model_name_field(model)
         if draw.model is not None and name is not None:
@@ -114,7 +114,7 @@ class ModelCalls:
         return read_response(output)
 
 
-def _settings(model: Any, draw: Draw) -> dict[str, Any]:
+def _settings(model: Any, draw: Draw, given: Mapping[str, Any]) -> dict[str, Any]:
     settings: dict[str, Any] = {
         "temperature": draw.temperature,
         "stop": None if draw.stop is None else list(draw.stop),
@@ -123,9 +123,10 @@ def _settings(model: Any, draw: Draw) -> dict[str, Any]:
     seed = _models.seed_name(model)
     if seed is not None:
         settings[seed] = draw.seed
-    if draw.thinking is not None:
-        settings.update(_models.thinking_settings(model, draw.thinking))
-    return {name: value for name, value in settings.items() if value is not None}
+    settings = {name: value for name, value in settings.items() if value is not None}
+    if draw.thinks is None:
+        return settings
+    return settings | _models.thinking_settings(model, draw.thinks, {**given, **settings})
 
 
 def spoken(message: BaseMessage) -> dict[str, Any]:

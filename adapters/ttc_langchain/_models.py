@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 from langchain_core.language_models import BaseChatModel
 
-from ttc_middleware.seam import Leaf, Thinking
+from ttc_middleware import Thinking
+from ttc_middleware.seam import Api, Dial, Leaf, dial, warn_once, written
 
 # LangChain's providers by the names of OpenTelemetry's conventions, where they differ.
 _PROVIDERS = {
@@ -20,6 +22,7 @@ _PROVIDERS = {
     "xai": "x_ai",
 }
 _LOCAL = ("127.0.0.1", "localhost", "::1", "0.0.0.0")  # noqa: S104  # compared with, never bound to
+_SAMPLING = ("temperature", "top_p", "top_k")
 _ADDRESSES = ("openai_api_base", "azure_endpoint", "anthropic_api_url", "base_url", "endpoint")
 
 
@@ -51,30 +54,63 @@ def takes_settings(model: Any) -> bool:
     return _first(model, "num_predict") is None
 
 
-def thinking_settings(model: Any, thinking: Thinking) -> dict[str, Any]:
-    """How this model is told how much to think: in tokens where its provider counts them, else as the nearest effort.
+def thinking_settings(model: Any, asked: Thinking, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """How this model is told how much to think, in its integration's words; None for a setting that must not be sent.
+
+    Args:
+        model: the chat model.
+        asked: how much to think.
+        settings: of this call, that go before the model's own fields.
 
     Raises:
         TypeError: the model has no such setting.
     """
-    tokens = 0 if thinking == "none" else thinking
-    if isinstance(tokens, int) and _first(model, "thinking_budget"):
-        return {"thinking_budget": tokens}
-    if isinstance(tokens, int) and _first(model, "thinking"):  # Anthropic, whose least is 1,024
-        budget = {"type": "enabled", "budget_tokens": max(tokens, 1_024)}
-        return {"thinking": budget if tokens else {"type": "disabled"}}
+    params = standard_params(model, {})
+    name = str(params.get("ls_model_name") or "unknown")
+    provider = provider_of(params, host_of(model))
+    limit = limit_name(model)
+    most = settings.get(limit, getattr(model, limit, None))
+    choice = settings.get("tool_choice")
+    told = dial(
+        asked,
+        name,
+        provider,
+        api=_api(model, params),
+        max_tokens=most if isinstance(most, int) and most > 0 else None,
+        tools=bool(settings.get("tools")),
+        forced=choice not in (None, "auto", "none", False),
+    )
+    if told.said is not None:
+        warn_once("thinking", name, told.said)
+    words = _words(model, told, asked)
+    if told.on is not None and not told.samples:
+        sampling = [each for each in _SAMPLING if settings.get(each, getattr(model, each, None)) is not None]
+        words.update(dict.fromkeys(sampling))
+    return words if told.max_tokens is None else {**words, limit: told.max_tokens}
+
+
+def _api(model: Any, params: Mapping[str, Any]) -> Api:
+    if params.get("ls_provider") == "anthropic" or _first(model, "anthropic_api_url"):
+        return "messages"
+    return "native" if getattr(model, "use_responses_api", None) is True else "chat"
+
+
+def _words(model: Any, told: Dial, asked: Thinking) -> dict[str, Any]:
+    if told.on is None:
+        return {}
+    if _first(model, "anthropic_api_url"):
+        return {name: value for name, value in written({}, told, api="messages").items() if name != "messages"}
+    if told.tokens is not None and _first(model, "thinking_budget"):
+        return {"thinking_budget": told.tokens}
     if not takes_settings(model):  # Ollama: on, off, or an effort
-        return {"reasoning": tokens if isinstance(tokens, str) else bool(tokens)}
+        return {"reasoning": bool(told.on) if asked.effort is None or not told.on else asked.effort}
+    if _first(model, "thinking_level") and told.effort is not None:
+        return {"thinking_level": told.effort}
+    if _first(model, "thinking_budget") and not told.on:
+        return {"thinking_budget": 0}
     if _first(model, "reasoning_effort") is None:
-        raise TypeError(f"thinking={thinking!r}: {type(model).__name__} has no setting for how much to think")
-    return {"reasoning_effort": _effort(thinking)}
-
-
-def _effort(thinking: Thinking) -> str:
-    if isinstance(thinking, str):
-        return thinking
-    steps = ((0, "none"), (1_024, "low"), (8_192, "medium"))
-    return next((word for most, word in steps if thinking <= most), "high")
+        raise TypeError(f"thinking={asked.said}: {type(model).__name__} has no setting for how much to think")
+    return {"reasoning_effort": told.effort if told.on else "none"}
 
 
 def standard_params(model: Any, settings: dict[str, Any]) -> dict[str, Any]:

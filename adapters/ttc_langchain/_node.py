@@ -15,7 +15,7 @@ from langgraph.errors import ParentCommand
 from langgraph.types import Command
 
 import ttc_middleware as ttc
-from ttc_middleware.seam import OnReject, PlainFunction, Thinking, disabled, in_draw
+from ttc_middleware.seam import OnReject, PlainFunction, ThinkingLike, disabled, in_draw
 
 from ._responses import read_response
 from ._signals import landed, lifted, through
@@ -32,7 +32,7 @@ def scale_node(
     budget: ttc.Budget | None = None,
     accept: float = 1.0,
     on_reject: OnReject | None = None,
-    thinking: Thinking | None = None,
+    thinking: ThinkingLike | None = None,
     name: str | None = None,
     verifier_timeout: float = 60.0,
 ) -> N:

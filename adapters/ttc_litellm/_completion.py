@@ -6,16 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ttc_middleware import Call, Draw, Reading, Request, Usage
-from ttc_middleware.seam import Thinking, warn_once
-from ttc_openai.protocol import Chat, effort, get
+from ttc_middleware import Call, Draw, Reading, Request, Thinking, Usage
+from ttc_middleware.seam import Backend, asks_to_think, fitted, warn_once, written
+from ttc_openai.protocol import Chat, Spoken, get, note, told_to
 
 from ._providers import fate, target, without_estimate
 
 _CHAT = Chat()
 _LIMITS = ("max_completion_tokens", "max_tokens")
 _SAMPLING = ("temperature", "seed")
-_LEAST_THINKING = 1_024  # tokens: Anthropic takes no fewer, nor as many as `max_tokens`
+_BACKENDS: dict[str, Backend] = {"hosted_vllm": "vllm", "vllm": "vllm"}  # by litellm's names
+_KEYWORDS = ("thinking", "reasoning_effort")
 _TOOL_PROMPT = 1_024  # tokens: what providers put in front of tools on their own account
 
 
@@ -38,14 +39,14 @@ class Completion:
         body = dict(call.arguments)
         if draw.model is not None:
             body["model"] = draw.model
-        if draw.thinking is not None:
-            _think(body, draw.thinking)
+        if draw.max_tokens is not None:
+            body = _limited(body, draw.max_tokens)
+        if draw.thinks is not None:
+            body = _thinking(body, draw.thinks)
         for name in _SAMPLING:
             _sample(body, name, getattr(draw, name))
         if draw.stop is not None:
             body["stop"] = list(draw.stop)
-        if draw.max_tokens is not None:
-            _limit(body, draw.max_tokens)
         if draw.instruction is not None:
             body["messages"] = [*(body.get("messages") or []), {"role": "user", "content": draw.instruction}]
         return replace(call, arguments=body)
@@ -69,6 +70,7 @@ class Completion:
             server=where.server,
             port=where.port,
             max_tokens=min(limits, default=None),
+            thinks=asks_to_think(body) or asks_to_think(body.get("extra_body") or {}),
         )
 
     def bound(self, call: Call, /) -> int:
@@ -114,34 +116,32 @@ def _sample(body: dict[str, Any], name: str, value: float | None) -> None:
     warn_once("refused", model, f"{model} does not take {name}: its parallel draws may be alike")
 
 
-def _think(body: dict[str, Any], thinking: Thinking) -> None:
-    """Ask for so much thinking, in words that the model takes: tokens, or an effort."""
-    ways: list[tuple[str, Any]] = [("reasoning_effort", effort(thinking))]
-    if isinstance(thinking, int) and thinking:
-        ways.insert(0, ("thinking", {"type": "enabled", "budget_tokens": thinking}))
-    bare = {name: value for name, value in body.items() if name not in ("thinking", "reasoning_effort")}
-    for name, value in ways:
-        said = fate(bare, name, value)
-        if said == "taken" or (value == "none" and said == "dropped"):  # many models do not think unless told to
-            body.clear()
-            body.update(bare)
-            if said == "taken":
-                body[name] = value
-            return
-    model = target(body).model
-    warn_once("thinking", model, f"{model} does not take thinking={thinking!r}: it thinks as it does anyway")
+def _thinking(body: dict[str, Any], asked: Thinking) -> dict[str, Any]:
+    """The call, asking to think so much; what litellm would refuse or drop for this model is left out."""
+    where = target(body)
+    backend = _BACKENDS.get(where.provider)
+    limit = next((name for name in _LIMITS if body.get(name) is not None), None) or _limit_name(body)
+    spoken = Spoken("litellm", limit, where.name, backend)
+    told = told_to(body, asked, spoken, where.model)
+    new = written(body, told, where.name, api="litellm", backend=backend)
+    bare = {name: value for name, value in new.items() if name not in _KEYWORDS}
+    for name in _KEYWORDS:
+        if name in new and name not in body and fate(bare, name, new[name]) != "taken":
+            if told.on and told.said is None:
+                warn_once(
+                    "thinking", where.model, f"{where.model} does not take thinking={asked.said}: litellm says so"
+                )
+            del new[name]
+    if told.max_tokens is not None:
+        new[limit] = told.max_tokens
+    note(where.model, told, lost=[name for name in body if name not in new and name in ("temperature", "top_p")])
+    return new
 
 
-def _limit(body: dict[str, Any], most: int) -> None:
+def _limited(body: dict[str, Any], most: int) -> dict[str, Any]:
     for name in [name for name in _LIMITS if body.get(name) is not None] or [_limit_name(body)]:
         body[name] = most
-    asked = get(body, "thinking", "budget_tokens")
-    if isinstance(asked, int) and asked >= most:  # thinking is a part of the output, and must leave room for an answer
-        half = most // 2
-        if half >= _LEAST_THINKING:
-            body["thinking"] = {**body["thinking"], "budget_tokens": half}
-        else:
-            del body["thinking"]
+    return fitted(body, most, off=False)
 
 
 def _limit_name(body: dict[str, Any]) -> str:

@@ -9,7 +9,9 @@ from itertools import accumulate
 from typing import Any, cast
 
 from ttc_middleware import Call, Capability, Draw, Reading, Request, ToolCall
+from ttc_middleware.seam import Backend, asks_to_think, fitted
 
+from ._think import Spoken, think
 from ._usage import get, read_usage, whole
 
 _CAN = frozenset(Capability) - {Capability.EXTEND}
@@ -31,6 +33,7 @@ class Chat:
         slots: requests that the server works on at once; None: any number.
         choices: several draws may share a request (`n`).
         port: where the server listens.
+        backend: what the server is, where it is one's own: "vllm", "sglang" or "llama.cpp".
     """
 
     provider: str = "openai"
@@ -38,6 +41,7 @@ class Chat:
     slots: int | None = None
     choices: bool = True
     port: int | None = None
+    backend: Backend | None = None
 
     @property
     def can(self) -> frozenset[Capability]:
@@ -52,10 +56,13 @@ class Chat:
             "temperature": draw.temperature,
             "seed": draw.seed,
             "stop": None if draw.stop is None else list(draw.stop),
-            "reasoning_effort": effort(draw.thinking),
             self._limit_name(body): draw.max_tokens,
         }
         body.update({name: value for name, value in named.items() if value is not None})
+        if draw.thinks is not None:
+            body = think(body, draw.thinks, Spoken("chat", self._limit_name(body), self.provider, self.backend))
+        elif draw.max_tokens is not None:
+            body = fitted(body, draw.max_tokens)
         if draw.instruction is not None:
             body["messages"] = [*(body.get("messages") or []), {"role": "user", "content": draw.instruction}]
         return replace(call, arguments=body)
@@ -97,6 +104,7 @@ class Chat:
             port=self.port,
             messages=body.get("messages") or (),
             aloud=self._aloud(body),
+            thinks=asks_to_think(body),
         )
 
     def _aloud(self, body: Mapping[str, Any]) -> bool:
@@ -177,14 +185,6 @@ def _parts(amount: Any, weights: Sequence[int]) -> list[int]:
     amount, total = int(amount or 0), sum(weights)
     ends = [amount * upto // total for upto in accumulate(weights)]
     return [end - start for start, end in zip([0, *ends], ends, strict=False)]
-
-
-def effort(thinking: int | str | None) -> str | None:
-    """How much to think, in OpenAI's words: it takes efforts, not tokens."""
-    if thinking is None or isinstance(thinking, str):
-        return thinking
-    steps = ((0, "none"), (1_024, "low"), (8_192, "medium"))
-    return next((word for most, word in steps if thinking <= most), "high")
 
 
 def prompt_bound(parts: Sequence[Any]) -> int:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import cached_property, lru_cache
 from typing import Any, cast
 
+from ttc_middleware import Adapter as AnyAdapter
 from ttc_middleware import Call
 from ttc_middleware.seam import (
     Leaf,
@@ -131,7 +132,7 @@ def wrapped(client: Any, site: Site, kind: type[Request] = Request, *, asynchron
         adapter = made.adapter
         if adapter is None or disabled() or owned():
             return await made.untouched()
-        here = _site_for(site, replace(adapter, slots=site.adapter.slots))
+        here = _site_for(site, _as_said(adapter, site.adapter))
         return await scale_call(here, made.call, lambda call, leaf: send(adapter, made, call, leaf))
 
     def request_sync(cast_to: Any, options: Any, *, stream: bool = False, stream_cls: Any = None) -> Any:
@@ -139,7 +140,7 @@ def wrapped(client: Any, site: Site, kind: type[Request] = Request, *, asynchron
         adapter = made.adapter
         if adapter is None or disabled() or owned():
             return made.untouched()
-        here = _site_for(site, replace(adapter, slots=site.adapter.slots))
+        here = _site_for(site, _as_said(adapter, site.adapter))
         return scale_call_sync(here, made.call, lambda call, leaf: send_sync(adapter, made, call, leaf))
 
     def again(*args: Any, **kwargs: Any) -> Any:
@@ -164,6 +165,12 @@ def _twin(client: Any) -> Any:
         else:
             kept[name] = type(value)(twin)
     return twin
+
+
+def _as_said(adapter: Adapter, said: AnyAdapter) -> Adapter:
+    """The adapter of a request, with what its client's owner has said of the server."""
+    known = {"backend": getattr(said, "backend", None)} if hasattr(adapter, "backend") else {}
+    return replace(adapter, slots=said.slots, **known)
 
 
 @lru_cache(maxsize=256)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 from ttc_middleware import Call, Capability, Draw, Reading, Request, ToolCall
+from ttc_middleware.seam import asks_to_think
 
-from ._chat import decoded, effort, prompt_bound
+from ._chat import decoded, prompt_bound
+from ._think import Spoken, think
 from ._usage import get, read_usage, whole
 
 
@@ -35,10 +37,8 @@ class Responses:
         body = dict(call.arguments)
         named = {"model": draw.model, "temperature": draw.temperature, "max_output_tokens": draw.max_tokens}
         body.update({name: value for name, value in named.items() if value is not None})
-        if draw.thinking is not None:
-            given = body.get("reasoning")
-            reasoning: dict[str, Any] = {**cast("Mapping[str, Any]", given)} if isinstance(given, Mapping) else {}
-            body["reasoning"] = {**reasoning, "effort": effort(draw.thinking)}
+        if draw.thinks is not None:
+            body = think(body, draw.thinks, Spoken("responses", "max_output_tokens", self.provider))
         if draw.instruction is not None:
             said: Any = body.get("input") or []
             before: list[Any] = [{"role": "user", "content": said}] if isinstance(said, str) else list(said)
@@ -71,6 +71,7 @@ class Responses:
             port=self.port,
             messages=({"role": "user", "content": said},) if isinstance(said, str) else items,
             instructions=body.get("instructions"),
+            thinks=asks_to_think(body),
         )
 
     def bound(self, call: Call, /) -> int:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from ttc_middleware import Budget, Strategy, Verifier
-from ttc_middleware.seam import OnReject, Site, Thinking
+from ttc_middleware.seam import Backend, OnReject, Site, ThinkingLike
 
 from ._chat import Chat
 from ._client import wrapped
@@ -24,9 +24,10 @@ def wrap(
     budget: Budget | None = None,
     accept: float = 1.0,
     on_reject: OnReject | None = None,
-    thinking: Thinking | None = None,
+    thinking: ThinkingLike | None = None,
     name: str = "openai",
     slots: int | None = None,
+    backend: Backend | None = None,
     verifier_timeout: float = 60.0,
 ) -> C:
     """Give a client test-time compute: a copy of the same type, whose calls are scaled; the given one stays as it is.
@@ -42,17 +43,23 @@ def wrap(
         budget: limits of each call.
         accept: the score from which an answer is accepted, above 0 to 1.
         on_reject: "best" or "raise", where nothing is accepted.
-        thinking: how much the model may think; tokens become the nearest effort.
+        thinking: how much the model may think: a `ttc.Thinking`, or tokens or an effort for short; what the model
+            cannot do becomes the nearest that it can.
         name: what spans and policies call it.
         slots: draws of one call that are sent at once; None: any number. What all calls of a process send at once is
             limited by `ttc.configure(concurrency=)`.
+        backend: "vllm", "sglang" or "llama.cpp", where the server is your own and is one of these: thinking is then
+            asked for in tokens, which such a server keeps to exactly (vLLM with `--reasoning-parser` or
+            `--reasoning-config`, SGLang with `--enable-strict-thinking`). Others refuse or ignore those parameters.
         verifier_timeout: seconds after which a verification counts as failed.
 
     Raises:
         TypeError: `client` is no OpenAI client, or an argument is not what it should be.
-        ValueError: a number is out of its range.
+        ValueError: a number is out of its range, or `backend` is none of its values.
     """
     openai = _openai()
+    if backend not in (None, *get_args(Backend)):
+        raise ValueError(f"backend= must be one of {', '.join(get_args(Backend))}; got {backend!r}")
     if not isinstance(client, (openai.OpenAI, openai.AsyncOpenAI)):
         raise TypeError(f"ttc_openai.wrap() takes an OpenAI or AsyncOpenAI client, got {client!r}")
     site = Site(
@@ -63,7 +70,7 @@ def wrap(
         accept,
         on_reject,
         thinking,
-        replace(Chat(), slots=slots),
+        replace(Chat(), slots=slots, backend=backend),
         verifier_timeout=verifier_timeout,
     )
     scaled: C = wrapped(client, site, asynchronous=isinstance(client, openai.AsyncOpenAI))

@@ -1,13 +1,14 @@
 """OpenAI's protocol without its SDK: what the adapters of other clients that speak it share with this one."""
 
-from ._chat import Chat, effort
+from ._chat import Chat
 from ._meter import Meter
 from ._responses import Responses
 from ._sizes import bound_sizes
 from ._streams import AsyncMetered, AsyncReplayed, Metered, Replayed, close_sync
+from ._think import Spoken, note, think, told_to
 from ._usage import get
 
 __all__ = [
-    "AsyncMetered", "AsyncReplayed", "Chat", "Meter", "Metered", "Replayed", "Responses", "bound_sizes", "close_sync",
-    "effort", "get",
+    "AsyncMetered", "AsyncReplayed", "Chat", "Meter", "Metered", "Replayed", "Responses", "Spoken", "bound_sizes",
+    "close_sync", "get", "note", "think", "told_to",
 ]  # fmt: skip

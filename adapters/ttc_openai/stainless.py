@@ -9,5 +9,6 @@ from ._client import wrapped
 from ._meter import Adapter, Meter
 from ._patches import Patches
 from ._request import LOCAL, Request
+from ._think import Spoken, think
 
-__all__ = ["LOCAL", "Adapter", "Meter", "Patches", "Request", "decoded", "wrapped"]
+__all__ = ["LOCAL", "Adapter", "Meter", "Patches", "Request", "Spoken", "decoded", "think", "wrapped"]

@@ -89,8 +89,9 @@ class ModelCalls:
         }
         settings = {name: value for name, value in settings.items() if value is not None}
         model = asked.model if draw.model is None else _models.renamed(asked.model, draw.model)
-        if draw.thinking is not None:
-            settings |= _models.thinking_settings(model, draw.thinking)
+        if draw.thinks is not None:
+            given = {**(merge_model_settings(model.settings, asked.settings) or {}), **settings}
+            settings |= _models.thinking_settings(model, draw.thinks, given)
         changed = replace(
             asked,
             model=model,

@@ -9,7 +9,7 @@ from pydantic_ai.capabilities import AbstractCapability
 from pydantic_ai.models import Model, ModelRequestContext
 
 from ttc_middleware import Budget, Strategy, Verifier
-from ttc_middleware.seam import OnReject, Site, Thinking
+from ttc_middleware.seam import OnReject, Site, ThinkingLike
 
 from ._calls import ARGUMENTS, ModelCalls
 from ._model import ScaledModel, Sites
@@ -59,7 +59,7 @@ class Scale(AbstractCapability[Any]):
         budget: Budget | None = None,
         accept: float = 1.0,
         on_reject: OnReject | None = None,
-        thinking: Thinking | None = None,
+        thinking: ThinkingLike | None = None,
         name: str = "Scale",
         slots: int | None = None,
         verifier_timeout: float = 60.0,

@@ -13,7 +13,7 @@ from pydantic_ai.models.wrapper import WrapperModel
 from pydantic_ai.settings import ModelSettings
 
 from ttc_middleware import Budget, Strategy, Verifier
-from ttc_middleware.seam import OnReject, Site, Thinking
+from ttc_middleware.seam import OnReject, Site, ThinkingLike
 
 from ._calls import ARGUMENTS, Asked, ModelCalls
 from ._outputs import of_outputs
@@ -54,7 +54,7 @@ class ScaledModel(WrapperModel):
         budget: Budget | None = None,
         accept: float = 1.0,
         on_reject: OnReject | None = None,
-        thinking: Thinking | None = None,
+        thinking: ThinkingLike | None = None,
         name: str = "ScaledModel",
         slots: int | None = None,
         verifier_timeout: float = 60.0,

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 from pydantic_ai.models import Model, infer_model
 from pydantic_ai.settings import ModelSettings
 
-from ttc_middleware.seam import Thinking
-from ttc_openai.protocol import effort
+from ttc_middleware import Thinking
+from ttc_middleware.seam import Api, Dial, dial, warn_once, written
 
 # Pydantic AI's providers by the names of OpenTelemetry's conventions, where they differ.
 _PROVIDERS = {
@@ -29,7 +29,6 @@ _PROVIDERS = {
 }
 _LOCAL = ("127.0.0.1", "localhost", "::1", "0.0.0.0")  # noqa: S104  # compared with, never bound to
 _KNOWN = frozenset(ModelSettings.__annotations__)
-_ANTHROPIC_LEAST = 1_024  # tokens, the fewest that it takes
 
 
 def address_of(model: Model) -> tuple[str | None, int | None]:
@@ -62,25 +61,43 @@ def renamed(model: Model, name: str) -> Model:
     return other  # type: ignore[no-any-return]
 
 
-def thinking_settings(model: Model, thinking: Thinking) -> dict[str, Any]:
-    """How this model is told how much to think: in tokens where its provider counts them, else as the nearest effort.
+def thinking_settings(model: Model, asked: Thinking, given: Mapping[str, Any]) -> dict[str, Any]:
+    """How this model is told how much to think.
+
+    Args:
+        model: the model.
+        asked: how much to think.
+        given: the settings of the request, the model's own included.
 
     Raises:
         TypeError: this version of Pydantic AI has no setting for it.
     """
-    tokens = 0 if thinking == "none" else thinking
     system = model.system.split(":")[0]
-    if isinstance(tokens, int) and system == "anthropic":
-        budget = {"type": "enabled", "budget_tokens": max(tokens, _ANTHROPIC_LEAST)}
-        return {"anthropic_thinking": budget if tokens else {"type": "disabled"}}
-    if isinstance(tokens, int) and system.startswith("google"):
-        return {"google_thinking_config": {"thinking_budget": tokens}}
-    word = effort(thinking)
-    if "thinking" in _KNOWN:
-        return {"thinking": False if word == "none" else word}
+    name, provider = model.model_name, provider_of(model, address_of(model)[0])
+    api: Api = "messages" if system == "anthropic" else "native" if "Responses" in type(model).__name__ else "chat"
+    told = dial(asked, name, provider, api=api, max_tokens=given.get("max_tokens"))
+    if told.said is not None:
+        warn_once("thinking", name, told.said)
+    limit = {} if told.max_tokens is None else {"max_tokens": told.max_tokens}
+    return {**_words(model, told, asked, system), **limit}
+
+
+def _words(model: Model, told: Dial, asked: Thinking, system: str) -> dict[str, Any]:
+    if told.on is None:
+        return {}
+    if system == "anthropic":
+        words = written({}, told, api="messages")
+        effort = words.pop("output_config", {}).get("effort")
+        return {"anthropic_thinking": words["thinking"], **({} if effort is None else {"anthropic_effort": effort})}
+    if system.startswith("google"):
+        if told.tokens is not None or not told.on:
+            return {"google_thinking_config": {"thinking_budget": told.tokens or 0}}
+        return {"google_thinking_config": {"thinking_level": str(told.effort).upper()}}
     if system in ("openai", "azure"):
-        return {"openai_reasoning_effort": word}
-    raise TypeError(f"thinking={thinking!r}: this pydantic-ai has no setting for how much {model.model_name} thinks")
+        return {"openai_reasoning_effort": told.effort if told.on else "none"}
+    if "thinking" in _KNOWN:
+        return {"thinking": (told.effort or True) if told.on else False}
+    raise TypeError(f"thinking={asked.said}: this pydantic-ai has no setting for how much {model.model_name} thinks")
 
 
 def retries(model: Model, settings: Mapping[str, Any] | None) -> int | None:

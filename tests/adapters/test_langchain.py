@@ -123,7 +123,7 @@ async def test_a_revision_is_asked_for_in_a_message_of_the_user(run):
 @pytest.mark.asyncio
 async def test_thinking_is_asked_for_in_the_provider_s_words(run):
     with Provider() as provider:
-        await run(create_agent(chat(provider), middleware=[ScaleModelCalls(thinking=5_000)]))
+        await run(create_agent(chat(provider), middleware=[ScaleModelCalls(thinking="medium")]))
     assert [body["reasoning_effort"] for body in provider.bodies] == ["medium"]
 
 

@@ -42,6 +42,10 @@ class Google(GenericFakeChatModel):
     n: int = 2
 
 
+class Google25(Google):
+    model: str = "gemini-2.5-flash"
+
+
 class Ollama(GenericFakeChatModel):
     model: str = "qwen"
     num_predict: int | None = None
@@ -85,19 +89,23 @@ def test_a_model_that_reads_only_its_fields_gets_them_on_a_copy():
 @pytest.mark.parametrize(
     ("kind", "thinking", "settings"),
     [
-        (Anthropic, 10_000, {"thinking": {"type": "enabled", "budget_tokens": 10_000}}),
+        (Anthropic, 2_000, {"thinking": {"type": "enabled", "budget_tokens": 2_000}}),
         (Anthropic, 10, {"thinking": {"type": "enabled", "budget_tokens": 1_024}}),
         (Anthropic, "none", {"thinking": {"type": "disabled"}}),
-        (Anthropic, "xhigh", {"reasoning_effort": "xhigh"}),
-        (Google, 500, {"thinking_budget": 500}),
+        (Anthropic, "xhigh", {"thinking": {"type": "enabled", "budget_tokens": 4_096 - 256}}),
         (Google, "low", {"reasoning_effort": "low"}),
+        (Google25, 500, {"thinking_budget": 500, "max_output_tokens": 500 + 4_096}),
+        (Google25, "low", {"thinking_budget": 1_024}),
+        (Google25, 0, {"thinking_budget": 0}),
     ],
 )
+@pytest.mark.filterwarnings("ignore:.* does not take thinking=")
 def test_thinking_is_in_tokens_where_the_provider_counts_them(kind, thinking, settings):
     assert request_of(asked(kind, ttc.Draw(thinking=thinking))).model_settings == settings
 
 
 @pytest.mark.parametrize(("thinking", "reasoning"), [(0, False), (900, True), ("none", False), ("high", "high")])
+@pytest.mark.filterwarnings("ignore:.* does not take thinking=")
 def test_thinking_of_ollama_is_on_off_or_an_effort(thinking, reasoning):
     assert request_of(asked(Ollama, ttc.Draw(thinking=thinking))).model.reasoning == reasoning
 

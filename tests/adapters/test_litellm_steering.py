@@ -80,7 +80,7 @@ def news(plain, steered):
         (ttc.Draw(stop=["."]), {"stop": ["."]}),
         (ttc.Draw(model="openai/other"), {"model": "other"}),
         (ttc.Draw(thinking="high"), {"reasoning_effort": "high"}),
-        (ttc.Draw(thinking=2_000), {"reasoning_effort": "medium"}),
+        (ttc.Draw(thinking="medium"), {"reasoning_effort": "medium"}),
         (ttc.Draw(instruction="Again."), {"messages": [*MESSAGES, {"role": "user", "content": "Again."}]}),
     ],
     ids=str,

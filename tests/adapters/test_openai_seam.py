@@ -351,7 +351,7 @@ async def test_the_first_draw_is_the_unchanged_call_and_others_are_changed_as_as
     draws = [
         ttc.Draw(),
         ttc.Draw(temperature=0.3, seed=7, stop=["."], max_tokens=50, model="other", thinking="high"),
-        ttc.Draw(instruction="Check it.", thinking=2_000),
+        ttc.Draw(instruction="Check it.", thinking="medium"),
     ]
     async with async_client(provider) as client:
         await chat(client)
@@ -434,13 +434,17 @@ async def test_inside_a_function_the_instruction_goes_to_the_first_call_and_help
 
 
 @pytest.mark.parametrize(("tokens", "effort"), [(0, "none"), (800, "low"), (5_000, "medium"), (50_000, "high")])
+@pytest.mark.filterwarnings("ignore:.* does not take thinking=")
 async def test_thinking_in_tokens_becomes_the_nearest_effort(provider, tokens, effort):
     async with async_client(provider) as client:
         await chat(ttc_openai.wrap(client, ttc.SelfConsistency(1), thinking=tokens))
         with ttc.policy(thinking=tokens):
             await ttc_openai.wrap(client).responses.create(**ASKED)
+    limit = tokens + 4_096 if tokens else None
     assert provider.bodies[0]["reasoning_effort"] == effort
+    assert provider.bodies[0].get("max_tokens") == limit
     assert provider.bodies[1]["reasoning"] == {"effort": effort}
+    assert provider.bodies[1].get("max_output_tokens") == limit
 
 
 async def test_refining_tells_the_model_what_was_wrong(provider):

@@ -488,6 +488,7 @@ async def test_a_draw_is_asked_for_in_the_framework_s_settings(way):
 
 @both_ways
 @pytest.mark.parametrize(("thinking", "effort"), [(0, None), (500, "low"), (4_000, "medium"), ("high", "high")])
+@pytest.mark.filterwarnings("ignore:gpt-5-mini does not take thinking=")
 @pytest.mark.asyncio
 async def test_thinking_is_asked_for_in_the_provider_s_words(way, thinking, effort):
     with Provider() as provider:

@@ -6,5 +6,6 @@ from .race import Race
 from .refine import Refine
 from .self_consistency import SelfConsistency
 from .single import Single
+from .thinks import Thinks
 
-__all__ = ["BestOfN", "FirstFinished", "Race", "Refine", "SelfConsistency", "Single"]
+__all__ = ["BestOfN", "FirstFinished", "Race", "Refine", "SelfConsistency", "Single", "Thinks"]

@@ -1,0 +1,71 @@
+"""A strategy whose draws think as much as one says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ttc_middleware._brief import Brief
+from ttc_middleware._strategy import begin, check_strategy, needs, needs_all, needs_verifier
+from ttc_middleware._thinking import ThinkingLike, thinking_of
+from ttc_middleware._types import Call, Cancel, Capability, Draw, Sample, Search, Strategy
+
+
+@dataclass(frozen=True, repr=False)
+class Thinks(Brief):
+    """Any strategy, its draws thinking as much as said: `Thinks(ttc.BestOfN(8), 4_000)`.
+
+    For strategies that are compared, or chosen by name in a configuration, each with its own amount of thinking;
+    otherwise `thinking=` of the decorator or of the block says it for all. A draw that says so itself keeps its own.
+
+    Args:
+        strategy: whose draws they are.
+        thinking: how much they think: a `ttc.Thinking`, or tokens or an effort for short.
+
+    Raises:
+        TypeError: it is no strategy.
+        ValueError: `thinking` is none of what it takes.
+    """
+
+    strategy: Strategy
+    thinking: ThinkingLike
+
+    def __post_init__(self) -> None:
+        check_strategy(self.strategy)
+        said = thinking_of(self.thinking)
+        if said is None:
+            raise ValueError("Thinks(thinking=) must say how much to think, got None")
+        object.__setattr__(self, "thinking", said)
+
+    @property
+    def needs_verifier(self) -> bool:
+        """As the strategy's own."""
+        return needs_verifier(self.strategy)
+
+    @property
+    def needs(self) -> frozenset[Capability]:
+        """What the strategy needs, and a call site that can be told how much to think."""
+        return needs(self.strategy) | {Capability.THINKING}
+
+    @property
+    def wants_all(self) -> bool:
+        """As the strategy's own."""
+        return needs_all(self.strategy)
+
+    def search(self, call: Call) -> Search[Any]:
+        """As the strategy searches."""
+        steps = begin(self.strategy, call)
+        sent: Sample[Any] | None = None
+        try:
+            while True:
+                sent = yield [self._thinking(each) for each in steps.send(sent)]
+        except StopIteration as end:
+            winner: Sample[Any] = end.value
+            return winner
+        finally:
+            steps.close()
+
+    def _thinking(self, asked: Draw | Cancel) -> Draw | Cancel:
+        if isinstance(asked, Draw) and asked.thinking is None:
+            return replace(asked, thinking=self.thinking)
+        return asked
