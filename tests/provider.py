@@ -474,11 +474,12 @@ def _frame(event: dict[str, Any]) -> bytes:
 
 def fresh() -> None:
     """Forget what the process has learnt of earlier providers: to it they are all one server, 127.0.0.1."""
-    from ttc_middleware import _calls, _caps, _context, _draws, _faults  # noqa: PLC0415  # for tests of the library only
+    from ttc_middleware import _calls, _caps, _context, _draws, _faults, _pace  # noqa: PLC0415  # for tests of the library only
 
     _faults._budgets.clear()
     _calls._refused.clear()
     _caps._most.clear()
+    _pace._seen.clear()
     _draws.NO_CHOICES.clear()
     _context._warned.clear()
     _context.SETTINGS.prices = {}

@@ -28,6 +28,7 @@ from ._limits import balance, reset_budget
 from ._policy import Policy, configure, policy, tags, tracking
 from ._prices import Price
 from ._scale import current_draw, on_win, record_usage, scale, verifiable
+from ._scratchpad import Thoughts, extract_thinking
 from ._search import best, gather
 from ._thinking import Thinking
 from ._types import (
@@ -88,6 +89,7 @@ __all__ = [
     "Strategy",
     "TTCError",
     "Thinking",
+    "Thoughts",
     "ToolCall",
     "Usage",
     "Verdict",
@@ -98,6 +100,7 @@ __all__ = [
     "calibrate_thinking",
     "configure",
     "current_draw",
+    "extract_thinking",
     "gather",
     "instrument",
     "on_win",

@@ -153,7 +153,8 @@ def _opened(  # noqa: PLR0917  # what the conversation holds
     hold = yield from _reserved(leaf, adapter, call, new_bell)
     try:
         _goes_on(leaf.tab, SCOPE.get())  # a thread may have slept, or waited for room, past the end of its search
-        limit = None if hold is None else cap.under(leaf.cap(hold))
+        # Without a budget there may still be a cap of ours: the one that thinking is given.
+        limit = cap.under_own(leaf.request.max_tokens) if hold is None else cap.under(leaf.cap(hold))
         if limit not in (None, leaf.request.max_tokens):
             call = adapter.apply(call, Draw(max_tokens=limit))
             leaf.request = _described(adapter, call)

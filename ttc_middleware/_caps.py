@@ -46,6 +46,10 @@ class CapOfOurs:
         self._sent = min(granted, _most.get(self._key, granted))
         return self._sent
 
+    def under_own(self, asked: int | None) -> int | None:
+        """What to send of a cap that thinking came with, and no budget; None: as it is."""
+        return self.under(asked) if asked is not None and self._free else None
+
     def too_high(self, failure: Failure) -> bool:
         """Whether a call failed because the cap is above the model's own limit, and may be tried with a lower one."""
         sent = self._sent

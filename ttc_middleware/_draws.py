@@ -236,8 +236,11 @@ class DrawTask:
         return task
 
     def _sample(self, place: int, output: Any, reading: Reading, share: Usage | None) -> Sample[Any]:
-        if self.desk.plan.plain:
+        plain, asked = self.desk.plan.plain, self.draw.thinks
+        if plain:
             self._look_inside()
+        elif share is None and asked is not None and asked.prompted and reading.usage is not None:
+            share = answered(self.tab)  # its thinking is told apart by the length of the text
         return Sample(
             index=self.first + place,
             draw=self.draw,

@@ -18,6 +18,7 @@ from ._context import SETTINGS, WITNESS, Entry, Scope, Tab, here
 from ._cuts import made_at_most, stops_when_left
 from ._errors import BudgetExceeded, BudgetUnenforceable, PriceUnknown
 from ._faults import ATTEMPTS, Failure
+from ._pace import patience, saw
 from ._prices import Cost, find
 from ._spans import NO_SPAN, Current, counted
 from ._types import EXACT, Adapter, Bill, Call, Capability, Reading, Request, Usage
@@ -153,6 +154,11 @@ class Leaf:
         """When it must have ended, on `time.monotonic()`'s clock; None: whenever."""
         return self._scope.deadline
 
+    @property
+    def patience(self) -> float | None:
+        """Seconds that the answer may take, thinking as long as its limit allows; None: as long as the client waits."""
+        return patience(self.request)
+
     def over(self) -> BudgetExceeded | None:
         """The error of its deadline, once that has passed; None before, or if there is none."""
         return self._scope.over(slack=0.05)
@@ -200,6 +206,7 @@ class Leaf:
         seconds = time.perf_counter() - self._started
         if usage is not None:
             usage, cost = self._price(replace(usage, calls=1, seconds=seconds), reading.service_tier)
+            saw(self.request, usage.output_tokens // self.request.choices, seconds)
         gap: str | None = "cut" if reading.fault == "cut" else "no usage reported"
         if usage is not None:
             gap = "partial usage" if reading.partial else None

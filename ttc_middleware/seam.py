@@ -23,6 +23,7 @@ from ._onlooker import onlook, onlook_sync
 from ._plan import OnReject, PlainFunction, Plan
 from ._record import lines as record_lines
 from ._scale import Decorator
+from ._scratchpad import asks_for_scratchpad, scratchpad, share_of_thought
 from ._shape_streams import StreamUsage
 from ._shapes import Told, get, make_usage, read_usage, reported_usd, whole
 from ._site import Site, disabled
@@ -49,6 +50,7 @@ __all__ = [
     "Told",
     "Watcher",
     "Witnessed",
+    "asks_for_scratchpad",
     "asks_to_think",
     "call_model",
     "call_model_sync",
@@ -69,7 +71,9 @@ __all__ = [
     "scale_call",
     "scale_call_sync",
     "scaled",
+    "scratchpad",
     "seconds_left",
+    "share_of_thought",
     "stated_answer",
     "warn_once",
     "watch",
@@ -245,7 +249,8 @@ def _streams_through(plan: Plan, call: Call) -> bool:
     above, own = scope.charged, {"samples", "seats"} & set(plan.budget.limits)
     limited = own or (above is not None and above.limited("samples", "seats"))
     watched = plan.budget.seconds is not None or scope.deadline is not None or limited
-    alone = isinstance(plan.strategy, Single) and plan.check is None and not watched
+    prompted = plan.thinking is not None and plan.thinking.prompted  # the scratchpad must not be read
+    alone = isinstance(plan.strategy, Single) and plan.check is None and not watched and not prompted
     return alone and plan.adapter.slots is None and request is not None and request.stream
 
 

@@ -65,6 +65,8 @@ def thinking_settings(model: Any, asked: Thinking, settings: Mapping[str, Any]) 
     Raises:
         TypeError: the model has no such setting.
     """
+    if asked.prompted:
+        raise TypeError(f"thinking={asked!r}: a chat model of LangChain is not asked for a scratchpad")
     params = standard_params(model, {})
     name = str(params.get("ls_model_name") or "unknown")
     provider = provider_of(params, host_of(model))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio  # noqa: TID251  # litellm's async functions need it: it is only asked whether it runs
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import ttc_openai.protocol as openai
-from ttc_middleware import Adapter, Call
+from ttc_middleware import Adapter, Call, Reading
 from ttc_middleware.seam import Leaf, call_model, call_model_sync, observed, retried, seconds_left
 from ttc_openai.protocol import get
 
@@ -81,6 +81,7 @@ class Attempt:
         self._leaf = leaf
         self._body = dict(call.arguments)
         self._target = target(self._body)
+        self._scratchpad = openai.has_scratchpad(self._body)
         self._chat = isinstance(function.adapter, Completion)
         options = self._body.get("stream_options")
         self._hide_usage = not get(options, "include_usage")
@@ -103,7 +104,7 @@ class Attempt:
                 raise
             response = await self._function.original(**self._body)
         if not hasattr(response, "__anext__"):
-            return response
+            return openai.unscratched(response) if self._scratchpad else response
         meter = self._meter(response)
         if not self._leaf.whole:
             self._leaf.defer()
@@ -113,7 +114,7 @@ class Attempt:
                 meter.see(event)
         finally:
             await close(response)
-        return openai.AsyncReplayed(response, meter.ready, meter.reading)
+        return openai.AsyncReplayed(response, *self._events(meter))
 
     def made_sync(self) -> Any:
         """`made()` for a function that blocks."""
@@ -126,7 +127,7 @@ class Attempt:
                 raise
             response = self._sent_sync()
         if not hasattr(response, "__next__"):
-            return response
+            return openai.unscratched(response) if self._scratchpad else response
         meter = self._meter(response)
         if not self._leaf.whole:
             self._leaf.defer()
@@ -136,7 +137,7 @@ class Attempt:
                 meter.see(event)
         finally:
             openai.close_sync(response)
-        return openai.Replayed(response, meter.ready, meter.reading)
+        return openai.Replayed(response, *self._events(meter))
 
     def _sent_sync(self) -> Any:
         try:
@@ -146,6 +147,11 @@ class Attempt:
                 with suppress(AttributeError):
                     error.num_retries = 0  # type: ignore[attr-defined]  # a Router reads this; the async functions set it
             raise
+
+    def _events(self, meter: openai.Meter) -> tuple[Iterable[Any], Reading]:
+        if not self._scratchpad:
+            return meter.ready, meter.reading
+        return openai.unscratched_events(meter.ready, meter.reading)
 
     def _meter(self, stream: Any) -> openai.Meter:
         adapter: Any = self._function.adapter

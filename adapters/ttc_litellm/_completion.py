@@ -8,7 +8,7 @@ from typing import Any
 
 from ttc_middleware import Call, Draw, Reading, Request, Thinking, Usage
 from ttc_middleware.seam import Backend, asks_to_think, fitted, warn_once, written
-from ttc_openai.protocol import Chat, Spoken, get, note, told_to
+from ttc_openai.protocol import Chat, Spoken, get, note, told_to, with_scratchpad
 
 from ._providers import fate, target, without_estimate
 
@@ -122,6 +122,8 @@ def _thinking(body: dict[str, Any], asked: Thinking) -> dict[str, Any]:
     backend = _BACKENDS.get(where.provider)
     limit = next((name for name in _LIMITS if body.get(name) is not None), None) or _limit_name(body)
     spoken = Spoken("litellm", limit, where.name, backend)
+    if asked.prompted:
+        body = with_scratchpad(body, asked, spoken, where.model)
     told = told_to(body, asked, spoken, where.model)
     new = written(body, told, where.name, api="litellm", backend=backend)
     bare = {name: value for name, value in new.items() if name not in _KEYWORDS}

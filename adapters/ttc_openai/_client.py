@@ -48,7 +48,7 @@ async def send(adapter: Adapter, request: Request, call: Call, leaf: Leaf) -> An
     if not request.stream:
         if _unread(response):
             await response.read()
-        return response
+        return attempt.answer(response)
     stream = response.parse() if _raw(response) else response
     if inspect.isawaitable(stream):
         stream = await stream
@@ -61,7 +61,7 @@ async def send(adapter: Adapter, request: Request, call: Call, leaf: Leaf) -> An
             meter.see(event)
     finally:
         await stream.close()
-    return _answered(response, AsyncReplayed(stream, meter.ready, meter.reading))
+    return _answered(response, AsyncReplayed(stream, *attempt.events(meter)))
 
 
 def send_sync(adapter: Adapter, request: Request, call: Call, leaf: Leaf) -> Any:
@@ -78,7 +78,7 @@ def send_sync(adapter: Adapter, request: Request, call: Call, leaf: Leaf) -> Any
     if not request.stream:
         if _unread(response):
             response.read()
-        return response
+        return attempt.answer(response)
     stream = response.parse() if _raw(response) else response
     meter = request.meter(adapter, leaf, usage_comes=attempt.usage_comes)
     if not leaf.whole:
@@ -89,7 +89,7 @@ def send_sync(adapter: Adapter, request: Request, call: Call, leaf: Leaf) -> Any
             meter.see(event)
     finally:
         stream.close()
-    return _answered(response, Replayed(stream, meter.ready, meter.reading))
+    return _answered(response, Replayed(stream, *attempt.events(meter)))
 
 
 def _raw(response: Any) -> bool:

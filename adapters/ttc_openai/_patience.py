@@ -34,6 +34,23 @@ class Remaining:
         return str(max(0.0, min(self._deadline - time.monotonic(), self._most)))
 
 
+def unhurried(given: Any, default: Any, needed: float | None, of_sdk: Any) -> Any:
+    """The SDK's own time-outs, made as long as the thinking takes that was asked for; those of a caller stay.
+
+    Args:
+        given: of the request, as in `patience()`.
+        default: of the client.
+        needed: seconds for a whole answer; None: nobody asked to think.
+        of_sdk: the SDK's own module: its class of time-outs, and what it waits for unless it is told otherwise.
+    """
+    own: Any = getattr(of_sdk, "DEFAULT_TIMEOUT", None)
+    asked = isinstance(given, (int, float, type(None))) or hasattr(given, "read")
+    current = given if asked else default
+    if needed is None or own is None or current not in (own, own.read) or needed <= own.read:
+        return given
+    return of_sdk.Timeout(needed, connect=own.connect)
+
+
 def patience(given: Any, default: Any, deadline: float, of_sdk: type[Any]) -> Any:
     """The caller's time-outs, cut short by a deadline.
 

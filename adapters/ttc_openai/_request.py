@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any, ClassVar, cast
 
-from ttc_middleware import Call
+from ttc_middleware import Call, Reading
 from ttc_middleware.seam import Leaf, deadline, retried
 
 from ._chat import Chat
 from ._meter import Adapter, Meter
-from ._patience import patience
+from ._patience import patience, unhurried
 from ._responses import Responses
+from ._unscratch import has_scratchpad, unscratched, unscratched_events
 from ._usage import get
 
 # Host names by their endings; whoever is not here speaks OpenAI's protocol under OpenAI's name.
@@ -125,20 +126,28 @@ class Request:
         """What adds up the stream that it brings."""
         return Meter(adapter, leaf, usage_comes=usage_comes, hide_usage=not self.asks_usage)
 
-    @property
-    def in_time(self) -> dict[str, Any]:
-        """The changes by which a client that blocks keeps the deadline; an async one is cancelled at it."""
+    def in_time(self, needed: float | None = None) -> dict[str, Any]:
+        """The changes by which thinking gets its time, and a client that blocks keeps the deadline.
+
+        An async one is cancelled at it.
+
+        Args:
+            needed: seconds that the answer may take; None: as long as the client waits.
+        """
         ends = deadline() if isinstance(self.client, _sync_client(self.package)) else None
-        if ends is None:
+        if ends is None and needed is None:
             return {}
-        of_sdk = importlib.import_module(self.package).Timeout
-        return {"timeout": patience(self.options.timeout, self.client.timeout, ends, of_sdk)}
+        of_sdk = importlib.import_module(self.package)
+        given = unhurried(self.options.timeout, self.client.timeout, needed, of_sdk)
+        if ends is not None:
+            return {"timeout": patience(given, self.client.timeout, ends, of_sdk.Timeout)}
+        return {} if given is self.options.timeout else {"timeout": given}
 
     def untouched(self) -> Any:
         """Send it as it is; where an outer layer accounts for a model call, it owns retries and deadline too."""
         options = self.options
         if retried() and self.adapter is not None:
-            options = options.model_copy(update={"max_retries": 0, **self.in_time})
+            options = options.model_copy(update={"max_retries": 0, **self.in_time()})
         return self.original(self.cast_to, options, stream=self.stream, stream_cls=self.stream_cls)
 
 
@@ -176,6 +185,7 @@ class Attempt:
                 self._added += more
                 self._added.append("stream_options")
         self._body = body
+        self._scratchpad = has_scratchpad(body) and not has_scratchpad(asked)
 
     def send(self) -> Any:
         """Send it; gives an awaitable where the client is async."""
@@ -187,13 +197,23 @@ class Attempt:
             changes["max_retries"] = 0  # the engine retries
         if callable(request.options.post_parser):
             changes["post_parser"] = self._parsed
-        options = request.options.model_copy(update={**changes, **request.in_time})
+        options = request.options.model_copy(update={**changes, **request.in_time(self._leaf.patience)})
         return request.original(request.cast_to, options, stream=request.stream, stream_cls=request.stream_cls)
 
     def _parsed(self, response: Any) -> Any:
         """Let the SDK parse a response, noting that it has arrived: it has its price even if it does not parse."""
         self._arrived = response
         return self._request.options.post_parser(response)
+
+    def answer(self, response: Any) -> Any:
+        """The response as its caller gets it: without a scratchpad of ours."""
+        return unscratched(response) if self._scratchpad else response
+
+    def events(self, meter: Meter) -> tuple[Iterable[Any], Reading]:
+        """The events of a stream that was read, as its caller gets them, and what they say."""
+        if not self._scratchpad:
+            return meter.ready, meter.reading
+        return unscratched_events(meter.ready, meter.reading)
 
     def again(self, error: Exception) -> bool:
         """After an error: whether to send the request once more, without what was turned down of ours."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from ttc_middleware import Thinking
-from ttc_middleware.seam import Api, Backend, Dial, dial, get, warn_once, whole, written
+from ttc_middleware.seam import Api, Backend, Dial, dial, get, scratchpad, warn_once, whole, written
 
 _FREE = (None, "auto", "none")
+_PROMPTED = ("chat", "messages", "litellm")
 
 
 class Spoken(NamedTuple):
@@ -32,12 +33,36 @@ def think(body: dict[str, Any], asked: Thinking, spoken: Spoken, model: str | No
         model: the model's name, where the request has another one for it.
     """
     named = model or str(body.get("model") or "unknown")
+    if asked.prompted:
+        body = with_scratchpad(body, asked, spoken, named)
     told = told_to(body, asked, spoken, named)
     new = written(body, told, spoken.provider, api=spoken.api, backend=spoken.backend)
     if told.max_tokens is not None:
         new[spoken.limit] = told.max_tokens
     note(named, told, lost=[name for name in body if name not in new and name in ("temperature", "top_p", "top_k")])
     return new
+
+
+def with_scratchpad(body: dict[str, Any], asked: Thinking, spoken: Spoken, model: str) -> dict[str, Any]:
+    """The request with a system prompt that asks for a scratchpad; where the answer has to be JSON, as it is."""
+    text = scratchpad(asked)
+    if get(body.get("response_format"), "type") not in (None, "text") or spoken.api not in _PROMPTED:
+        why = "this API is not asked for a scratchpad" if spoken.api not in _PROMPTED else "the answer has to be JSON"
+        warn_once("scratchpad", model, f"{model} does not take {asked!r}: {why}")
+        return body
+    if spoken.api == "messages":
+        system = body.get("system")
+        if isinstance(system, list):
+            return {**body, "system": [*cast("list[Any]", system), {"type": "text", "text": text}]}
+        return {**body, "system": f"{system}\n\n{text}" if system else text}
+    messages = list(body.get("messages") or ())
+    first = messages[0] if messages else None
+    said = get(first, "content")
+    if get(first, "role") == "system" and isinstance(said, str):
+        messages[0] = {"role": "system", "content": f"{said}\n\n{text}"}
+    else:
+        messages.insert(0, {"role": "system", "content": text})
+    return {**body, "messages": messages}
 
 
 def told_to(body: Mapping[str, Any], asked: Thinking, spoken: Spoken, model: str) -> Dial:

@@ -72,6 +72,8 @@ def thinking_settings(model: Model, asked: Thinking, given: Mapping[str, Any]) -
     Raises:
         TypeError: this version of Pydantic AI has no setting for it.
     """
+    if asked.prompted:
+        raise TypeError(f"thinking={asked!r}: a model of Pydantic AI is not asked for a scratchpad")
     system = model.system.split(":")[0]
     name, provider = model.model_name, provider_of(model, address_of(model)[0])
     api: Api = "messages" if system == "anthropic" else "native" if "Responses" in type(model).__name__ else "chat"

@@ -443,9 +443,7 @@ async def test_an_effort_keeps_the_format_that_the_caller_asks_for(provider):
 
 @pytest.mark.asyncio
 async def test_where_there_is_no_room_to_think_one_warning_says_so(provider):
-    with pytest.warns(
-        UserWarning, match="thinking=2000: max_tokens=1000 leaves no room to think"
-    ):
+    with pytest.warns(UserWarning, match="thinking=2000: max_tokens=1000 leaves no room to think"):
         body = await sent(provider, ttc.Draw(thinking=2_000), model=OLDER, max_tokens=1_000)
     assert body["thinking"] == {"type": "disabled"}
     assert body["max_tokens"] == 1_000
