@@ -55,7 +55,7 @@ def with_scratchpad(body: dict[str, Any], asked: Thinking, spoken: Spoken, model
         if isinstance(system, list):
             return {**body, "system": [*cast("list[Any]", system), {"type": "text", "text": text}]}
         return {**body, "system": f"{system}\n\n{text}" if system else text}
-    messages = list(body.get("messages") or ())
+    messages: list[Any] = list(body.get("messages") or ())
     first = messages[0] if messages else None
     said = get(first, "content")
     if get(first, "role") == "system" and isinstance(said, str):

@@ -68,7 +68,8 @@ def _counted(usage: Any, taken: Sequence[Thoughts], output: str, details: str, n
     count = {name: share_of_thought(made, Thoughts(thinking, answer))}
     if known is not None:
         return usage.model_copy(update={details: known.model_copy(update=count)})
-    field = type(usage).model_fields.get(details)
+    own: Mapping[str, Any] = getattr(usage.__class__, "model_fields", {})
+    field: Any = own.get(details)
     kinds = [] if field is None else [each for each in get_args(field.annotation) if each is not NoneType]
     return usage.model_copy(update={details: kinds[0].model_construct(**count) if kinds else count})
 
