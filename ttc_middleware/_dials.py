@@ -153,12 +153,12 @@ def _budget(asked: Thinking, family: Family, room: int | None) -> Dial:
         if tokens < least:
             no_room = f"max_tokens={room} leaves no room to think beside an answer"
             return replace(_off(family), said=no_room)
-    limit = None if room is not None or asked.tokens is None else min(tokens + ANSWER, family.most or tokens + ANSWER)
+    limit = _whole(tokens, family) if room is None else None  # litellm would set one that the model may not take
     return Dial(family, on=True, tokens=tokens, max_tokens=limit, said=said)
 
 
 def _effort(asked: Thinking, family: Family, room: int | None, limit: int | None, api: Api) -> Dial:
-    efforts = family.efforts if api != "chat" or family.chat_max else _up_to_xhigh(family.efforts)
+    efforts = family.efforts if api not in ("chat", "litellm") or family.chat_max else _up_to_xhigh(family.efforts)
     if not efforts:  # on or off, and no more
         return Dial(family, on=True, max_tokens=limit, said=None if asked.effort else "it thinks, or does not")
     tokens = asked.tokens

@@ -95,7 +95,7 @@ def test_a_model_that_reads_only_its_fields_gets_them_on_a_copy():
         (Anthropic, "xhigh", {"thinking": {"type": "enabled", "budget_tokens": 4_096 - 256}}),
         (Google, "low", {"reasoning_effort": "low"}),
         (Google25, 500, {"thinking_budget": 500, "max_output_tokens": 500 + 4_096}),
-        (Google25, "low", {"thinking_budget": 1_024}),
+        (Google25, "low", {"thinking_budget": 1_024, "max_output_tokens": 1_024 + 4_096}),
         (Google25, 0, {"thinking_budget": 0}),
     ],
 )
