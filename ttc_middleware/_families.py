@@ -148,7 +148,14 @@ _ROWS: tuple[tuple[str, Family], ...] = (
     (r"(mistral|ministral|codestral|devstral|pixtral|mixtral)", NEVER),
     (r"kimi-k3", Family((_LOW, _HIGH, "max"), off=False)),
 )  # fmt: skip
-_TABLE = tuple((re.compile(pattern), family) for pattern, family in _ROWS)
+
+
+@lru_cache(maxsize=1)
+def _table() -> tuple[tuple[re.Pattern[str], Family], ...]:
+    """The rows, ready to search: compiled when first asked, since imports are to be quick."""
+    return tuple((re.compile(pattern), family) for pattern, family in _ROWS)
+
+
 _OPEN = {"alibaba_cloud": "qw", "deepseek": "deepseek", "mistral_ai": "", "moonshot_ai": "kimi"}
 """Whose own API takes its models' words: elsewhere an open model is served by somebody else, in words of their own."""
 _OPEN_NAMES = ("qw", "deepseek", "mistral", "magistral", "ministral", "codestral", "devstral", "mixtral", "kimi")
@@ -169,7 +176,7 @@ def family_of(model: str, provider: str = "", backend: Backend | None = None, *,
     name = model.lower().removeprefix("ft:").rsplit("/", 1)[-1]
     if provider == "groq" and "qwen" in name:
         return _SWITCH
-    known = next((family for pattern, family in _TABLE if pattern.search(name)), UNKNOWN)
+    known = next((family for pattern, family in _table() if pattern.search(name)), UNKNOWN)
     if messages:
         return known if "claude" in name and known is not UNKNOWN else _GUEST
     if provider == "openrouter":
