@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary, WeakSet
 from litellm.integrations.custom_logger import CustomLogger
 
 from ttc_middleware import Bill, Budget, BudgetError, NotAccepted, Strategy, Verifier, tags, tracking
-from ttc_middleware.seam import OnReject, Site, Thinking, disabled, warn_once
+from ttc_middleware.seam import OnReject, Site, ThinkingLike, disabled, warn_once
 
 from ._completion import Completion
 from ._patch import checked
@@ -153,7 +153,7 @@ class ProxyHook(CustomLogger):
         budget: Budget | None = None,
         accept: float = 1.0,
         on_reject: OnReject | None = None,
-        thinking: Thinking | None = None,
+        thinking: ThinkingLike | None = None,
         name: str = "litellm_proxy",
         slots: int | None = None,
         verifier_timeout: float = 60.0,
