@@ -16,7 +16,7 @@ from ._budget import Budget
 from ._policy import Policy, policy, tracking
 from ._scale import scale
 from ._site import disabled
-from ._types import Thinking
+from ._thinking import ThinkingLike
 from ._verify import prepare
 from ._wrapped import ScaledFunction
 from .strategies.single import Single
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 async def calibrate_thinking(
     fn: Callable[..., Any],
     problems: Iterable[Any],
-    budgets: Sequence[Thinking],
+    budgets: Sequence[ThinkingLike],
     verifier: Any = None,
     *,
     samples: int = 1,
@@ -168,7 +168,7 @@ def _check(samples: int, at_once: int, confidence: float, accept: float, choose:
         raise ValueError(f'choose is "vote" or "verifier", not {choose!r}')
 
 
-def _policies(budgets: Sequence[Thinking]) -> dict[str, Policy]:
+def _policies(budgets: Sequence[ThinkingLike]) -> dict[str, Policy]:
     """A policy for each budget, by how it is called in the figures."""
     if not budgets:
         raise ValueError("budgets is empty: there is nothing to compare")

@@ -8,7 +8,7 @@ from bisect import insort
 from collections import OrderedDict, deque
 from collections.abc import Hashable, Iterable, Sequence
 
-from ._types import Effort
+from ._thinking import EFFORTS
 
 WINDOW = 256
 """Calls that are remembered of one effort; what is older says little of today's traffic."""
@@ -21,9 +21,6 @@ _STEP = 0.04
 
 _WARM = 50
 """Calls before misses say anything about a drift."""
-
-EFFORTS: tuple[Effort, ...] = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
-"""From the least thinking to the most."""
 
 
 class EffortQuantiles:

@@ -9,6 +9,7 @@ from ._brief import Brief
 
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 EFFORTS: tuple[Effort, ...] = get_args(Effort)
+"""From the least thinking to the most."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
