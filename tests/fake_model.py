@@ -56,6 +56,8 @@ class Fake:
             for name in ("model", "temperature", "seed", "thinking", "max_tokens", "stop")
             if getattr(draw, name) is not None
         }
+        if draw.thinks is not None:  # its own words for it: tokens, or an effort
+            changes["thinking"] = draw.thinks.effort or draw.thinks.tokens
         if draw.instruction is not None:
             changes["prompt"] = f"{call.arguments['prompt']} {draw.instruction}"
         return replace(call, arguments={**call.arguments, **changes})

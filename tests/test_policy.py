@@ -83,7 +83,7 @@ async def test_what_a_block_leaves_open_is_filled_in_from_outside():
         with ttc.policy(thinking="high"):
             with pytest.raises(ttc.NotAccepted):
                 await ask()
-            assert [body["thinking"] for body in model.bodies] == [ttc.Thinking(effort="high")] * 2
+            assert [body["thinking"] for body in model.bodies] == ["high", "high"]
         with ttc.policy(on_reject="best"):
             assert await ask() == "wrong"
     assert len(model.bodies) == 4

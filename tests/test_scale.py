@@ -414,5 +414,5 @@ async def test_only_the_first_model_gets_what_a_draw_asks_for_beyond_sampling():
         return await model("second step")
 
     await ask()
-    assert [body.get("thinking") for body in model.bodies] == [ttc.Thinking(tokens=9), None, ttc.Thinking(tokens=9)] * 2
+    assert [body.get("thinking") for body in model.bodies] == [9, None, 9] * 2
     assert ["be brief" in body["prompt"] for body in model.bodies] == [False] * 3 + [True, False, False]
