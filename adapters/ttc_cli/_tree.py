@@ -57,7 +57,9 @@ def run(given: argparse.Namespace) -> int:
 def _chosen(found: Iterable[Search], last: int, asked: str | None) -> list[Search]:
     if asked is not None:
         return [search for search in found if asked.lower() in (search.span_id, search.trace_id)]
-    return heapq.nlargest(last, found, key=lambda search: search.at)[::-1]
+    # Of two that ended in the same millisecond, the one that was written later is the later one.
+    latest = heapq.nlargest(last, enumerate(found), key=lambda each: (each[1].at, each[0]))
+    return [search for _, search in reversed(latest)]
 
 
 def tree_of(search: Search) -> Tree:

@@ -13,10 +13,14 @@ from ttc_middleware.seam import asks_for_scratchpad, get, share_of_thought
 
 def has_scratchpad(body: Mapping[str, Any]) -> bool:
     """Whether a request asks for one, in its system prompt."""
-    system = body.get("system")
-    prompts: list[Any] = [system, *(get(block, "text") for block in system or () if not isinstance(system, str))]
-    prompts += [get(each, "content") for each in body.get("messages") or () if get(each, "role") == "system"]
+    prompts = [body.get("system"), *(get(block, "text") for block in _listed(body.get("system")))]
+    prompts += [get(each, "content") for each in _listed(body.get("messages")) if get(each, "role") == "system"]
     return any(asks_for_scratchpad(prompt) for prompt in prompts)
+
+
+def _listed(value: object) -> list[Any]:
+    """What is a list; anything else is the server's to refuse."""
+    return cast("list[Any]", value) if isinstance(value, list) else []
 
 
 def unscratched(response: Any) -> Any:
