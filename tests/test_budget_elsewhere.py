@@ -95,6 +95,7 @@ def test_blocking_calls_keep_it_too(store, fresh):
 # The same random schedules for both kinds of account, step by step.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(100 if NIGHTLY else 6))
 def test_both_kinds_of_account_say_the_same_at_every_step(store, seed):  # noqa: C901, PLR0912  # what can happen
     chance = random.Random(seed)

@@ -335,6 +335,7 @@ async def test_so_many_run_at_once_and_no_more():
     assert model.peak == 3
 
 
+@pytest.mark.slow
 async def test_it_prints_as_a_table_and_is_json_and_a_picture(tmp_path):
     model = thinker(RISES_THEN_FALLS)
     found = await ttc.calibrate_thinking(asking(model), questions(16), BUDGETS, is_right, samples=2)

@@ -94,6 +94,7 @@ async def test_verification_starts_as_samples_arrive_and_runs_in_parallel():
     assert barrier.left == -1
 
 
+@pytest.mark.slow
 async def test_ten_thousand_draws_at_once_complete():
     async def script(body, number):
         await anyio.lowlevel.checkpoint()

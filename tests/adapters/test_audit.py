@@ -17,6 +17,8 @@ from provider import Provider, Reply
 from ttc_cli import main
 from ttc_cli._audit_sites import kind
 
+pytestmark = pytest.mark.slow
+
 COMMAND = [sys.executable, "-m", "ttc_cli", "audit"]
 
 SHOP = """
@@ -325,7 +327,6 @@ FRAMEWORKS = """
 """
 
 
-@pytest.mark.slow
 def test_frameworks_below_pytest_are_counted_once_and_on_the_lines_of_the_tests(tmp_path):
     (tmp_path / "test_shop.py").write_text(dedent(FRAMEWORKS))
     figures = tmp_path / "audit.json"
@@ -370,7 +371,6 @@ MESSAGES = """
 """
 
 
-@pytest.mark.slow
 def test_anthropics_messages_are_seen_like_the_others(tmp_path):
     pytest.importorskip("anthropic")
     (tmp_path / "talk.py").write_text(dedent(MESSAGES))

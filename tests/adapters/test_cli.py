@@ -432,6 +432,7 @@ def test_a_verifier_may_come_from_the_command_line(name, folder, provider, capsy
     assert (single["accepted"], scaled["accepted"]) == (False, True)
 
 
+@pytest.mark.slow
 def test_the_table_sets_both_side_by_side(folder, provider):
     stdout, _ = run("try", "mine:verifiable", "--args", '["2 + 2?"]', "--n", "1", cwd=folder)
 

@@ -30,6 +30,8 @@ from ttc_langchain import ScaleModelCalls, scale_model
 NEW = pytest.mark.skipif(
     sys.version_info < (3, 11), reason="LangGraph hands nothing down to async nodes on Python 3.10"
 )
+
+pytestmark = pytest.mark.slow
 ASK = {"messages": [("user", "how many?")]}
 chat = partial(chats.chat, max_retries=0)
 THREAD = {"configurable": {"thread_id": "1"}}

@@ -22,6 +22,8 @@ from pydantic import BaseModel
 import ttc_middleware as ttc
 from ttc_langchain import scale_model
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def _clean():

@@ -22,6 +22,8 @@ from provider import Provider, Reply, fresh
 import ttc_middleware as ttc
 from ttc_langchain import scale_node
 
+pytestmark = pytest.mark.slow
+
 ASK = {"messages": [("user", "how many?")]}
 BEST = ttc.BestOfN(4, stop="all")
 THREAD = {"configurable": {"thread_id": "1"}}

@@ -20,6 +20,8 @@ import ttc_middleware as ttc
 from ttc_langchain import ObserveModelCalls, ScaleModelCalls, scale_model, tool_calls
 from ttc_middleware import _context
 
+pytestmark = pytest.mark.slow
+
 ASK = {"messages": [("user", "how many?")]}
 chat = partial(chats.chat, stream_usage=True)
 

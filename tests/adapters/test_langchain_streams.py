@@ -21,6 +21,8 @@ from provider import Provider, Reply
 import ttc_middleware as ttc
 from ttc_langchain import ScaleModelCalls
 
+pytestmark = pytest.mark.slow
+
 ASK = {"messages": [("user", "how many?")]}
 
 

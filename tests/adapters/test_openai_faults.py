@@ -315,6 +315,7 @@ async def arrived(provider, requests):
         await anyio.sleep(0.005)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("streamed", [False, True])
 async def test_at_the_deadline_the_best_so_far_comes_back_and_connections_close(provider, streamed, spans):
     def script(body, number):

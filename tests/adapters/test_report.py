@@ -347,6 +347,7 @@ KEYS = ["name", "winner", "seconds", "samples", "calls", "strategy", "accepted",
 BILLS = st.dictionaries(st.sampled_from(["visible", "reasoning", "discarded", "plain", "gaps", "status"]), JSON)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(
     st.lists(

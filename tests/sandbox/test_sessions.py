@@ -161,6 +161,7 @@ def crowd():
         each.wait()
 
 
+@pytest.mark.slow
 async def test_code_that_stood_in_line_for_a_cpu_is_our_failure(sandbox, crowd):
     session = await sandbox.start(Limits(wall_s=2, cpu_s=2))
     os.sched_setaffinity(session._pid, {crowd})

@@ -134,6 +134,7 @@ async def test_hostile_expressions_are_rejected_and_run_nothing(tmp_path, monkey
     assert await right("41", "41")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_what_never_ends_is_rejected_and_the_next_answer_judged(monkeypatch):
     monkeypatch.setattr(math_answer, "_ASIDE", replace(math_answer._ASIDE, cpu_s=0.6))
