@@ -57,6 +57,8 @@ class Reply:
     """Stream these events instead of those that make the text."""
     words: int = 1
     """Words in a chunk of a stream of chat completions."""
+    spent: int | None = None
+    """Tokens of the text, where they are not its words: it repeats what it goes on with, say."""
     usage: dict[str, Any] = field(default_factory=dict)
     """More fields of the usage, such as a cost."""
 
@@ -240,6 +242,7 @@ class _Handler(BaseHTTPRequestHandler):
             return None
         n = 1 if reply.ignore_n else int(body.get("n") or 1)
         visible = len((reply.text or "").split()) + sum(len(args.split()) + 1 for _, args in reply.tool_calls)
+        visible = visible if reply.spent is None else reply.spent
         usage = {"prompt": words(body), "completion": n * (visible + reply.reasoning), "reasoning": n * reply.reasoning}
         kind = self.path.split("?")[0].rsplit("/", 1)[-1]
         if kind == "messages" or "/invoke" in self.path or "awPredict" in self.path:  # Bedrock's, and Vertex's

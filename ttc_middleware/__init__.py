@@ -49,7 +49,16 @@ from ._types import (
     Verdict,
     Verifier,
 )
-from .strategies import BestOfN, FirstFinished, Race, Refine, SelfConsistency, Single
+from .strategies import (
+    BestOfN,
+    BudgetForcing,
+    FirstFinished,
+    Race,
+    Refine,
+    SelfConsistency,
+    Single,
+    ThinkLonger,
+)
 
 if _TYPE_CHECKING:
     from . import verifiers
@@ -63,6 +72,7 @@ __all__ = [
     "Budget",
     "BudgetError",
     "BudgetExceeded",
+    "BudgetForcing",
     "BudgetUnenforceable",
     "Call",
     "Cancel",
@@ -88,6 +98,7 @@ __all__ = [
     "Single",
     "Strategy",
     "TTCError",
+    "ThinkLonger",
     "Thinking",
     "Thoughts",
     "ToolCall",

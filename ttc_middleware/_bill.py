@@ -21,6 +21,7 @@ def bill_of(draws: Draws, *, winner: Sample[Any] | None, unseen: bool, routing: 
     """The bill of a search; its parts add up to the sum of all entries on all tabs."""
     bill, plain = Bill(), Usage.zero()
     gaps = {"nothing observed": 1} if unseen else {}
+    continued = _continued(winner)
     if unseen:
         bill += Bill(visible=_UNSEEN)
     for tab, samples, judged in draws:
@@ -28,8 +29,9 @@ def bill_of(draws: Draws, *, winner: Sample[Any] | None, unseen: bool, routing: 
         if running:
             bill += Bill(discarded=Usage(running), gaps={"still running": running})
         own = winner is not None and any(sample.index == winner.index for sample in samples)
+        steps = [sample for sample in samples if sample.index in continued]
         for entry in tab.entries:
-            bill += _entry(entry, winner if own else None)
+            bill += _step(entry, steps[0], winner) if steps else _entry(entry, winner if own else None)
         if tab.index == 0 or (own and not plain.tokens):
             plain = _plain(tab, samples)
         for verification in judged:
@@ -57,6 +59,24 @@ def _entry(entry: Entry, winner: Sample[Any] | None) -> Bill:
     thinking, tokens = entry.reasoning_usd, entry.usage.reasoning_tokens
     part = None if thinking is None or not tokens else share_of(thinking, share.reasoning_tokens or 0, tokens)
     return replace(visible_bill(share, part), discarded=minus(entry.usage, share), gaps=_gap(entry))
+
+
+def _continued(winner: Sample[Any] | None) -> frozenset[int]:
+    """The launch orders of the samples that the winner continues, step by step."""
+    steps: set[int] = set()
+    while winner is not None and winner.draw.extend is not None and winner.draw.parent is not None:
+        winner = winner.draw.parent
+        steps.add(winner.index)
+    return frozenset(steps)
+
+
+def _step(entry: Entry, step: Sample[Any], winner: Sample[Any] | None) -> Bill:
+    """A model call whose words the winner begins with: to be read there, or the thinking before it."""
+    if winner is None or not entry.answered:
+        return _entry(entry, None)
+    if step.text and winner.text and step.text in winner.text:
+        return replace(visible_bill(entry.usage, entry.reasoning_usd), gaps=_gap(entry))
+    return Bill(reasoning=entry.usage, gaps=_gap(entry))
 
 
 def _plain(tab: Tab, samples: Sequence[Sample[Any]]) -> Usage:

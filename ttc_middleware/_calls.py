@@ -211,7 +211,7 @@ def _wish(tab: Tab, request: Request) -> Draw:
     elif tab.instructed:
         draw = replace(draw, instruction=None)
     tab.instructed = True
-    refused = {name: None for name in _SAMPLING if (request.model, name) in _refused}
+    refused: dict[str, Any] = {name: None for name in _SAMPLING if (request.model, name) in _refused}
     return replace(draw, parent=None, **refused) if refused or draw.parent is not None else draw
 
 
@@ -228,7 +228,8 @@ def _without_refused(wish: Draw, request: Request, failure: Failure) -> Draw | N
     _refused.update((request.model, name) for name in ours)
     named = " and ".join(ours)
     warn_once("refused", request.model, f"{request.model} does not take {named}: its parallel draws may be alike")
-    return replace(wish, **dict.fromkeys(ours))
+    nothing: dict[str, Any] = dict.fromkeys(ours)
+    return replace(wish, **nothing)
 
 
 def _again(

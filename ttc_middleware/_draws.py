@@ -299,7 +299,8 @@ class DrawTask:
         """Verify a sample and hand it to the strategy."""
         desk = self.desk
         judge = desk.judge
-        if judge is not None and sample.status in ("answer", "truncated") and sample.fault != "cut":
+        judged = sample.status in ("answer", "truncated") and sample.fault != "cut" and not self.draw.draft
+        if judge is not None and judged:
             tab = Tab(
                 _NOTHING_ASKED,
                 index=sample.index,

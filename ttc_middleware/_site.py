@@ -14,7 +14,7 @@ from ._plan import OnReject, PlainFunction, Plan
 from ._policy import Policy, PolicyScope, check_options
 from ._strategy import check_strategy, needs, needs_verifier
 from ._thinking import Thinking, ThinkingLike, thinking_of
-from ._types import Adapter, Strategy
+from ._types import Adapter, Capability, Strategy
 from ._verify import Check, prepare
 from .strategies.single import Single
 
@@ -92,8 +92,9 @@ class Site:
         lacking = needs(strategy) - self.adapter.can
         if lacking:
             words = ", ".join(sorted(each.value for each in lacking))
+            why = ": a partial answer is not continued there, but begun anew" if Capability.EXTEND in lacking else ""
             raise TypeError(
-                f"{strategy!r} needs {words}, which {type(self.adapter).__name__} cannot do for {self.name}"
+                f"{strategy!r} needs {words}, which {type(self.adapter).__name__} cannot do for {self.name}{why}"
             )
 
     def scope(self) -> PolicyScope | None:

@@ -141,7 +141,7 @@ class Bill:
     visible: Usage = _ZERO
     """What the caller gets to read, with its prompt."""
     reasoning: Usage = _ZERO
-    """The winner's own hidden thinking."""
+    """The winner's own hidden thinking; where that was drawn step by step, each step's whole model call."""
     discarded: Usage = _ZERO
     """Every losing, failed, retried or cancelled attempt."""
     verifying: Usage = _ZERO
@@ -268,7 +268,9 @@ class Draw(Brief):
     instruction: str | None = None
     """Said to the model as a user message after the call's own."""
     extend: str | None = None
-    """A partial answer to continue, where the backend can."""
+    """A partial answer to continue, where the backend can; the sample is the whole answer, this part included."""
+    draft: bool = False
+    """A step that a later draw is to continue: what it brings is not judged."""
     model: str | None = None
     temperature: float | None = None
     seed: int | None = None

@@ -248,7 +248,7 @@ def _sample(index: int, draw: Draw, ending: Ending) -> Sample[Any]:
         status=ending.status,
         fault="error" if failed else None,
         error=RuntimeError(f"draw {index} failed") if failed else None,
-        verdict=ending.verdict,
+        verdict=None if draw.draft else ending.verdict,
     )
 
 

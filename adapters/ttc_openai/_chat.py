@@ -11,6 +11,7 @@ from typing import Any, cast
 from ttc_middleware import Call, Capability, Draw, Reading, Request, ToolCall
 from ttc_middleware.seam import Backend, asks_to_think, fitted
 
+from ._extend import Way, asking
 from ._think import Spoken, think
 from ._usage import get, read_usage, whole
 
@@ -34,6 +35,7 @@ class Chat:
         choices: several draws may share a request (`n`).
         port: where the server listens.
         backend: what the server is, where it is one's own: "vllm", "sglang" or "llama.cpp".
+        continues: how it goes on with a partial answer.
     """
 
     provider: str = "openai"
@@ -42,11 +44,13 @@ class Chat:
     choices: bool = True
     port: int | None = None
     backend: Backend | None = None
+    continues: Way = "no"
 
     @property
     def can(self) -> frozenset[Capability]:
-        """Everything but continuing a partial answer."""
-        return _CAN if self.choices else _CAN - {Capability.CHOICES}
+        """Everything; continuing a partial answer where the server does."""
+        can = _CAN if self.choices else _CAN - {Capability.CHOICES}
+        return can if self.continues == "no" else can | {Capability.EXTEND}
 
     def apply(self, call: Call, draw: Draw, /) -> Call:
         """The request with the draw's changes."""
@@ -65,6 +69,8 @@ class Chat:
             body = fitted(body, draw.max_tokens)
         if draw.instruction is not None:
             body["messages"] = [*(body.get("messages") or []), {"role": "user", "content": draw.instruction}]
+        if draw.extend is not None:
+            body = asking(body, draw.extend, self.continues)
         return replace(call, arguments=body)
 
     def merge(self, call: Call, n: int, /) -> Call:

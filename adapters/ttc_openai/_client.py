@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import copy
 import inspect
+from collections.abc import Generator
 from dataclasses import replace
 from functools import cached_property, lru_cache
 from typing import Any, cast
 
 from ttc_middleware import Adapter as AnyAdapter
-from ttc_middleware import Call
+from ttc_middleware import Call, Capability
 from ttc_middleware.seam import (
     Leaf,
     Site,
     call_model,
     call_model_sync,
     disabled,
+    in_draw,
     observed,
     owned,
     scale_call,
     scale_call_sync,
 )
 
+from ._chat import Chat
+from ._extend import Way, apart, finding_out
 from ._meter import Adapter
 from ._request import Attempt, Request
 from ._sizes import bound_sizes
@@ -48,7 +52,7 @@ async def send(adapter: Adapter, request: Request, call: Call, leaf: Leaf) -> An
     if not request.stream:
         if _unread(response):
             await response.read()
-        return attempt.answer(response)
+        return apart(attempt.answer(response), call.arguments, request.body)
     stream = response.parse() if _raw(response) else response
     if inspect.isawaitable(stream):
         stream = await stream
@@ -78,7 +82,7 @@ def send_sync(adapter: Adapter, request: Request, call: Call, leaf: Leaf) -> Any
     if not request.stream:
         if _unread(response):
             response.read()
-        return attempt.answer(response)
+        return apart(attempt.answer(response), call.arguments, request.body)
     stream = response.parse() if _raw(response) else response
     meter = request.meter(adapter, leaf, usage_comes=attempt.usage_comes)
     if not leaf.whole:
@@ -132,7 +136,7 @@ def wrapped(client: Any, site: Site, kind: type[Request] = Request, *, asynchron
         adapter = made.adapter
         if adapter is None or disabled() or owned():
             return await made.untouched()
-        here = _site_for(site, _as_said(adapter, site.adapter))
+        here = _site_for(site, _as_said(adapter, site.adapter, await _way(made, adapter, site)))
         return await scale_call(here, made.call, lambda call, leaf: send(adapter, made, call, leaf))
 
     def request_sync(cast_to: Any, options: Any, *, stream: bool = False, stream_cls: Any = None) -> Any:
@@ -140,7 +144,7 @@ def wrapped(client: Any, site: Site, kind: type[Request] = Request, *, asynchron
         adapter = made.adapter
         if adapter is None or disabled() or owned():
             return made.untouched()
-        here = _site_for(site, _as_said(adapter, site.adapter))
+        here = _site_for(site, _as_said(adapter, site.adapter, _way_sync(made, adapter, site)))
         return scale_call_sync(here, made.call, lambda call, leaf: send_sync(adapter, made, call, leaf))
 
     def again(*args: Any, **kwargs: Any) -> Any:
@@ -167,10 +171,57 @@ def _twin(client: Any) -> Any:
     return twin
 
 
-def _as_said(adapter: Adapter, said: AnyAdapter) -> Adapter:
-    """The adapter of a request, with what its client's owner has said of the server."""
-    known = {"backend": getattr(said, "backend", None)} if hasattr(adapter, "backend") else {}
+def _as_said(adapter: Adapter, said: AnyAdapter, way: Way) -> Adapter:
+    """The adapter of a request, with what its client's owner has said of the server, and what that has."""
+    known = {"backend": getattr(said, "backend", None), "continues": way} if isinstance(adapter, Chat) else {}
     return replace(adapter, slots=said.slots, **known)
+
+
+async def _way(request: Request, adapter: Adapter, site: Site) -> Way:
+    """How the server goes on with a partial answer; it is asked once, where the strategy wants to know."""
+    steps = _finding_out(request, adapter, site)
+    try:
+        question = next(steps)
+        while True:
+            try:
+                said: Any = await call_model(adapter, question, lambda call, leaf: send(adapter, request, call, leaf))
+            except Exception as error:  # noqa: BLE001  # an answer, too
+                said = error
+            question = steps.send(said)
+    except StopIteration as end:
+        way: Way = end.value
+        return way
+
+
+def _way_sync(request: Request, adapter: Adapter, site: Site) -> Way:
+    """`_way()` for a client that blocks."""
+    steps = _finding_out(request, adapter, site)
+    try:
+        question = next(steps)
+        while True:
+            try:
+                said: Any = call_model_sync(
+                    adapter, question, lambda call, leaf: send_sync(adapter, request, call, leaf)
+                )
+            except Exception as error:  # noqa: BLE001  # an answer, too
+                said = error
+            question = steps.send(said)
+    except StopIteration as end:
+        way: Way = end.value
+        return way
+
+
+def _finding_out(request: Request, adapter: Adapter, site: Site) -> Generator[Call, Any, Way]:
+    own = site.adapter
+    # A stream, or a raw response, could not be given whole.
+    able = isinstance(own, Chat) and own.continues != "no" and request.divisible and not request.stream
+    if not able or in_draw():
+        return "no"
+    plan = site.plan()
+    if plan is None or Capability.EXTEND not in getattr(plan.strategy, "needs", ()):
+        return "no"
+    place = (adapter.server, getattr(adapter, "port", None), str(request.body.get("model")))
+    return (yield from finding_out(request.call, place))
 
 
 @lru_cache(maxsize=256)

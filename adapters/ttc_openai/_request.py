@@ -59,6 +59,12 @@ def _sync_client(package: str) -> type[Any]:
     return kind
 
 
+def hosted(client: Any) -> bool:
+    """Whether a client asks a provider that we know: they all begin anew after an assistant's message."""
+    host = str(client.base_url.host)
+    return host.endswith("openai.com") or hasattr(client, "_azure_deployment") or any(map(host.endswith, _PROVIDERS))
+
+
 @dataclass(frozen=True)
 class Request:
     """One request of the SDK, as `request()` gets it."""
@@ -82,10 +88,10 @@ class Request:
         port = url.port or {"http": 80, "https": 443}.get(url.scheme)
         known = _adapters(str(url.host), port, azure=azure)
         adapter = known.get("/" + str(self.options.url).split("?")[0].strip("/"))
-        return replace(adapter, choices=False) if isinstance(adapter, Chat) and not self._divisible else adapter
+        return replace(adapter, choices=False) if isinstance(adapter, Chat) and not self.divisible else adapter
 
     @property
-    def _divisible(self) -> bool:
+    def divisible(self) -> bool:
         """Whether a response with several choices can be taken apart.
 
         Not a raw one, and not where the SDK parses all choices, so that one that does not parse fails them all.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, TypeVar, get_args
 
 from ttc_middleware import Budget, Strategy, Verifier
@@ -11,7 +10,7 @@ from ttc_middleware.seam import Backend, OnReject, Site, ThinkingLike
 from ._chat import Chat
 from ._client import wrapped
 from ._patches import Patches
-from ._request import Request
+from ._request import Request, hosted
 
 C = TypeVar("C")
 
@@ -70,7 +69,7 @@ def wrap(
         accept,
         on_reject,
         thinking,
-        replace(Chat(), slots=slots, backend=backend),
+        Chat(slots=slots, backend=backend, continues="no" if hosted(client) else "text"),
         verifier_timeout=verifier_timeout,
     )
     scaled: C = wrapped(client, site, asynchronous=isinstance(client, openai.AsyncOpenAI))

@@ -1,0 +1,212 @@
+"""Going on with a partial answer: which servers do, what is asked of them, and what comes back."""
+
+from __future__ import annotations
+
+import openai
+import pytest
+from openai_clients import CHAT, async_client, blocking_client, exact
+from provider import Provider, Reply, words
+
+import ttc_middleware as ttc
+import ttc_openai
+from ttc_openai import _extend
+
+PARTIAL = ttc.Draw(extend="The answer is")
+
+
+class Extends:
+    """Draws once, going on with a text."""
+
+    needs = frozenset({ttc.Capability.EXTEND})
+
+    def __init__(self, *draws):
+        self.draws = draws or (PARTIAL,)
+
+    def search(self, call):
+        return ttc.best((yield from ttc.gather(self.draws)))
+
+    def __repr__(self):
+        return "Extends()"
+
+
+def goes_on(body, number):
+    """As vLLM with its `echo`, and llama.cpp without thinking in its template."""
+    last = body["messages"][-1]
+    return Reply(text=f"{last['content']} 42" if last["role"] == "assistant" else "I begin anew")
+
+
+def thinks(body, number):
+    """As llama.cpp with a template that has a block for thoughts; the text stays in one with its `reasoning_format`."""
+    assert body["reasoning_format"] == "none"
+    last = body["messages"][-1]
+    if "reasoning_content" not in last:
+        return Reply(text=f"<think>\n\n</think>\n\n{last['content']} 42")
+    before = f"<think>\n{last['reasoning_content']}"
+    closed = body["continue_final_message"] == "content"
+    return Reply(text=f"{before}\n</think>\n\n{last['content']} 42" if closed else f"{before} and so")
+
+
+def begins_anew(body, number):
+    return Reply(text="Hello! How can I help?")
+
+
+@pytest.fixture(autouse=True)
+def nothing_known():
+    _extend.ways.clear()
+    yield
+    _extend.ways.clear()
+
+
+async def answered(provider, strategy, **more):
+    async with async_client(provider) as client:
+        scaled = ttc_openai.wrap(client, strategy)
+        return await scaled.chat.completions.create(**CHAT, **more)
+
+
+@pytest.mark.asyncio
+async def test_the_caller_gets_the_whole_answer_and_pays_for_the_rest_of_it():
+    with Provider(goes_on) as provider, ttc.tracking() as bill:
+        reply = await answered(provider, Extends())
+        exact(bill, provider)
+        assert type(reply) is openai.types.chat.ChatCompletion
+        assert reply.choices[0].message.content == "The answer is 42"
+        sent = provider.bodies[-1]
+        assert sent["messages"] == [*CHAT["messages"], {"role": "assistant", "content": "The answer is"}]
+        assert (sent["continue_final_message"], sent["add_generation_prompt"], sent["echo"]) == (True, False, True)
+        assert reply.usage.prompt_tokens == words(sent)
+
+
+def test_a_server_is_asked_once_how_it_goes_on_with_requests_of_one_token():
+    with Provider(goes_on) as provider, blocking_client(provider) as client:
+        scaled = ttc_openai.wrap(client, Extends())
+        for _ in range(3):
+            assert scaled.chat.completions.create(**CHAT).choices[0].message.content == "The answer is 42"
+        # With a text, and with thoughts, which this one does not know; then the calls.
+        assert [body.get("max_tokens") for body in provider.bodies] == [1, 1, None, None, None]
+        assert "how many?" not in str(provider.bodies[:2])
+        again = ttc_openai.wrap(client, ttc.Single())
+        again.chat.completions.create(**CHAT)
+        assert len(provider.bodies) == 6
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("script", [begins_anew, lambda body, number: Reply(status=400, error="unknown echo")])
+async def test_a_server_that_begins_anew_is_refused_before_anything_is_drawn(script):
+    with Provider(script) as provider:
+        for _ in range(2):
+            with pytest.raises(
+                TypeError, match=r"needs extend, which Chat cannot .* is not continued there, but begun"
+            ):
+                await answered(provider, Extends())
+        assert len(provider.bodies) == 1
+
+
+@pytest.mark.asyncio
+async def test_a_provider_that_is_known_to_begin_anew_is_refused_at_once():
+    async with openai.AsyncOpenAI(api_key="x") as client:
+        with pytest.raises(TypeError, match="needs extend"):
+            ttc_openai.wrap(client, Extends())
+
+
+@pytest.mark.asyncio
+async def test_a_server_that_is_busy_is_asked_again_with_the_next_call():
+    def script(body, number):
+        return Reply(status=401) if number == 0 else goes_on(body, number)
+
+    with Provider(script) as provider:
+        with pytest.raises(openai.AuthenticationError):
+            await answered(provider, Extends())
+        assert (await answered(provider, Extends())).choices[0].message.content == "The answer is 42"
+
+
+@pytest.mark.asyncio
+async def test_streams_are_refused_since_they_could_not_be_given_whole():
+    with Provider(goes_on) as provider:
+        with pytest.raises(TypeError, match="needs extend"):
+            await answered(provider, Extends(), stream=True)
+        assert not provider.bodies
+
+
+@pytest.mark.asyncio
+async def test_thoughts_go_where_the_template_has_them_and_come_apart_from_the_answer():
+    thought = ttc.Draw(extend="<think>\nsix times seven")
+    closed = ttc.Draw(extend="<think>\nsix times seven\n</think>\n\nSo:")
+    with Provider(thinks) as provider:
+        open_one = (await answered(provider, Extends(thought))).choices[0].message
+        last = provider.bodies[-1]
+        assert last["messages"][-1] == {"role": "assistant", "content": "", "reasoning_content": "six times seven"}
+        assert last["continue_final_message"] is True
+        assert open_one.content == "<think>\nsix times seven and so"
+        message = (await answered(provider, Extends(closed))).choices[0].message
+        last = provider.bodies[-1]
+        assert last["messages"][-1] == {"role": "assistant", "content": "So:", "reasoning_content": "six times seven"}
+        assert last["continue_final_message"] == "content"
+        assert (message.content, message.reasoning_content) == ("So: 42", "six times seven")
+        await answered(provider, Extends(PARTIAL))
+        assert provider.bodies[-1]["messages"][-1] == {"role": "assistant", "content": "The answer is"}
+
+
+@pytest.mark.asyncio
+async def test_thoughts_that_have_not_begun_are_a_blank_line_which_no_server_takes_for_nothing():
+    with Provider(thinks) as provider:
+        await answered(provider, Extends(ttc.Draw(extend="<think>\n")))
+        assert provider.bodies[-1]["messages"][-1]["reasoning_content"] == "\n"
+
+
+class _Counting:
+    """A server that thinks word by word, one token each, and counts them; it wants to stop after `own` of them."""
+
+    def __init__(self, *own):
+        self.own = list(own)
+
+    def __call__(self, body, number):
+        last = body["messages"][-1]
+        said = last["content"]
+        if body.get("max_tokens") == 1 and "stop" not in body:
+            return Reply(text=said) if "reasoning_content" not in last else Reply(text="no such thing")
+        if "</think>" in said:
+            return Reply(text=f"{said} 7", spent=1)
+        room = body["max_tokens"]
+        new = min(room, self.own.pop(0))
+        added = " w" * new
+        return Reply(text=said + added, finish="length" if new == room else "stop", spent=new)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("own", "strategy", "asked", "thoughts"),
+    [
+        # It would go on: ended at the cap, and asked for the answer.
+        ((99,), ttc.BudgetForcing(max_tokens=10), [10], 10),
+        # It ends early: once more with what is left, as in the paper.
+        ((4, 3), ttc.BudgetForcing(max_tokens=10), [10, 6], 7),
+        ((4, 99), ttc.BudgetForcing(max_tokens=10), [10, 6], 10),
+        # At least so many, in so many steps.
+        ((2, 2, 2, 2), ttc.BudgetForcing(min_tokens=5, max_tokens=10, times=9), [10, 8, 6], 6),
+        ((6,), ttc.BudgetForcing(min_tokens=5, max_tokens=10, times=9), [10], 6),
+        ((1, 1, 1), ttc.BudgetForcing(min_tokens=5, max_tokens=10, times=2), [10, 9, 8], 3),
+        ((3,), ttc.BudgetForcing(max_tokens=10, times=0), [10], 3),
+    ],
+)
+async def test_thinking_is_held_to_its_tokens_and_all_of_it_is_on_the_bill(own, strategy, asked, thoughts):
+    with Provider(_Counting(*own)) as provider:
+        async with async_client(provider) as client:
+            scaled = ttc_openai.wrap(client, strategy)
+            await scaled.chat.completions.create(**CHAT)  # the server is asked how it goes on
+            provider.script.own = list(own)
+            provider.reset()
+            with ttc.tracking() as bill:
+                reply = await scaled.chat.completions.create(**CHAT, max_tokens=500)
+        exact(bill, provider)
+        *steps, last = provider.bodies
+        assert [body["max_tokens"] for body in steps] == asked
+        assert all(body["stop"] == ["</think>"] for body in steps)
+        assert (last["max_tokens"], last.get("stop")) == (500, None)
+        message = reply.choices[0].message
+        forced = thoughts == 10
+        assert message.content == ("Final Answer: 7" if forced else "7")
+        assert message.reasoning_content.split().count("w") == thoughts
+        assert message.reasoning_content.count("Wait") == len(steps) - 1
+        assert (bill.total.calls, bill.reasoning.calls) == (len(steps) + 1, len(steps))
+        assert bill.reasoning.output_tokens == thoughts
+        assert bill.discarded.tokens == 0
