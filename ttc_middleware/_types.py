@@ -270,7 +270,7 @@ class Draw(Brief):
     extend: str | None = None
     """A partial answer to continue, where the backend can; the sample is the whole answer, this part included."""
     draft: bool = False
-    """A step that a later draw is to continue: what it brings is not judged."""
+    """A step that a later draw is to continue: what it brings is no answer, and is not judged."""
     model: str | None = None
     temperature: float | None = None
     seed: int | None = None

@@ -30,6 +30,11 @@ _WORDS: Mapping[str, Any] = {
     _SWITCH: True, "add_generation_prompt": False, "echo": True,
     "reasoning_format": "none",  # llama.cpp: the thoughts stay in the text, where they were
 }  # fmt: skip
+_BINDS = (
+    "response_format", "grammar", "json_schema", "structured_outputs", "guided_json", "guided_regex", "guided_choice",
+    "guided_grammar", "tools", "tool_choice", "functions", "function_call",
+)  # fmt: skip
+"""What binds an answer, and not the thoughts before it."""
 _WORD = "qzx-7f3a-vortle-91"
 _REFUSED = range(400, 500)
 _LATER = (401, 403, 408, 409, 425, 429)
@@ -50,6 +55,8 @@ def asking(body: Mapping[str, Any], text: str, way: Way) -> dict[str, Any]:
     """
     message = {"role": "assistant", "content": text}
     words = dict(_WORDS)
+    if text.startswith(OPEN) and CLOSE not in text:
+        body = {name: value for name, value in body.items() if name not in _BINDS}
     if way == "thoughts" and text.startswith(OPEN):
         thoughts, closed, rest = text.removeprefix(OPEN).partition(CLOSE)
         thoughts, rest = thoughts.removesuffix("\n") if closed else thoughts, rest.removeprefix("\n\n")

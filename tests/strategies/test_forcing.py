@@ -34,9 +34,9 @@ def test_a_step_that_fails_is_left_out_and_the_answer_drawn_from_those_before():
     assert played.index == 2
 
 
-def test_the_longest_thought_is_returned_where_no_budget_is_left_for_an_answer():
-    assert play(ttc.BudgetForcing(max_tokens=50), ["ab", "cd"]).index == 1
-    assert play(ttc.BudgetForcing(max_tokens=50), ["ab", "cd", Outcome(status="failed")]).index == 1
+def test_a_thought_is_no_answer_where_no_budget_is_left_for_one_or_it_fails():
+    assert play(ttc.BudgetForcing(max_tokens=50), ["ab", "cd"]).winner is None
+    assert play(ttc.BudgetForcing(max_tokens=50), ["ab", "cd", Outcome(status="failed")]).index == 2
 
 
 def test_nothing_that_is_only_a_step_is_judged():

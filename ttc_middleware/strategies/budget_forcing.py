@@ -20,7 +20,7 @@ class BudgetForcing(Brief):
 
     Muennighoff et al. 2025, "s1: Simple test-time scaling" (arXiv:2501.19393). Where the model ends its thinking early
     the end is dropped, `extend` put in its place, and it goes on; where it has used `max_tokens` its thinking is
-    ended for it and "Final Answer:" asked. Each step is a draw that continues the one before, with exactly the tokens
+    ended for it and "Final Answer:" asked (nothing is, where a `response_format` says how to answer). Each step is a draw that continues the one before, with exactly the tokens
     that are left of `max_tokens`, counted by the server's own usage: what the model generates between `<think>` and
     `</think>` is never more, to the token. Words that are put in are part of the prompt and are not counted.
 
@@ -65,8 +65,10 @@ class BudgetForcing(Brief):
         if not isinstance(self.extend, str) or not self.extend.strip():
             raise ValueError(f"BudgetForcing(extend=) must be a text to go on with, got {self.extend!r}")
 
-    def search(self, call: Call) -> Search[T]:  # noqa: ARG002  # the protocol's
+    def search(self, call: Call) -> Search[T]:
         """Think in steps, then answer."""
+        # What is to be JSON cannot begin with words.
+        lead = "" if call.arguments.get("response_format") else "Final Answer:"
         text, used, dropped = OPEN, 0, 0
         steps: list[Sample[Any]] = []
         while True:
@@ -74,15 +76,17 @@ class BudgetForcing(Brief):
             last = steps[-1] if steps else None
             draw = Draw(parent=last, extend=text, draft=True, stop=(CLOSE,), max_tokens=left)
             drawn = yield from gather([draw])
-            steps += [sample for sample in drawn if sample.status != "failed"]
-            if not drawn or not steps:  # nothing to answer with, or nothing to answer from
-                return best(drawn or steps[-1:])
+            if not drawn:
+                return best([])  # a thought is no answer
             step = drawn[0]
             if step.status != "failed":
+                steps.append(step)
                 used += _tokens(step, left)
                 text = continued(draw, step)
+            elif not steps:
+                return step
             if step.status in ("failed", "truncated") or used >= self.max_tokens:
-                ending = f"\n{CLOSE}\n\nFinal Answer:"
+                ending = f"\n{CLOSE}\n\n{lead}"
                 break
             enough = self.min_tokens is not None and used >= self.min_tokens
             if enough or dropped == self.times:
@@ -90,9 +94,7 @@ class BudgetForcing(Brief):
                 break
             dropped += 1
             text = f"{text.rstrip()}\n{self.extend}"
-        answers = yield from gather([Draw(parent=steps[-1], extend=text.rstrip() + ending)])
-        # A thought that was paid for is better than an error, and the sample says that it is no answer.
-        return best([sample for sample in answers if sample.status != "failed"] or steps[-1:])
+        return best((yield from gather([Draw(parent=steps[-1], extend=text.rstrip() + ending)])))
 
 
 def _tokens(sample: Sample[Any], asked: int) -> int:
