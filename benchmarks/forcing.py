@@ -98,19 +98,19 @@ async def measured(
             async with anyio.create_task_group() as group:
                 for seed in range(runs):
                     group.start_soon(one, seed)
-    return wire, answers, bill
+    return wire, answers, bill.bill
 
 
 async def parsed(answers: list[str]) -> float:
     good = 0
     for answer in answers:
         verdict = await ANSWER.check(answer, arguments={})
-        good += bool(verdict is True or getattr(verdict, "accepted", None) or getattr(verdict, "score", 0) == 1)
+        good += verdict.score == 1
     return 100 * good / len(answers)
 
 
 async def compared(server: ttc_local.Server, runs: int) -> list[Target]:
-    targets = []
+    targets: list[Target] = []
     for name, strategy in (("exactly 24", EXACT), ("at most 24", AT_MOST)):
         wire, answers, bill = await measured(server, strategy, runs)
         seen = list(wire.runs.values())

@@ -383,3 +383,14 @@ def recorded():
     texts = [text for each in data["questions"] for text, *_ in each["answers"]]
     assert len(set(texts)) == len(texts) == 320
     return data["questions"]
+
+
+@pytest.mark.slow
+def test_example_budget_forcing():
+    lines = run("budget_forcing")
+    assert lines[0].startswith("thought: ")
+    assert any(line.startswith("said:    Final Answer:") for line in lines)
+    bill = bill_in(next(line for line in lines if line.startswith("bill:")))
+    assert bill.exact
+    assert set(bill.shares) == {"visible", "reasoning"}
+    assert lines[-1] == "tokens of thinking: 48"

@@ -22,6 +22,7 @@ from ._context import LARGEST, OWNED, SCOPE, TAB, Scope, Tab, here, on_a_loop, w
 from ._errors import BudgetExceeded
 from ._faults import LONGEST_WAIT, Failure, RetryBudget, classify, pause, retry_budget, retryable
 from ._leaf import IDLE, Leaf, park_open
+from ._less import less_thinking
 from ._types import Adapter, Call, Draw, Reading, Request
 
 R = TypeVar("R")
@@ -74,7 +75,7 @@ def diversified(draw: Draw, index: int, request: Request | None) -> Draw:
 _refused: set[tuple[str, str]] = set()  # (model, parameter): what a model has turned down is not asked again
 
 
-def _conversation(  # noqa: C901  # every way that an attempt can end, in one place
+def _conversation(  # noqa: C901, PLR0912, PLR0915  # every way that an attempt can end, in one place
     adapter: Adapter, call: Call, new_bell: Callable[[], Bell]
 ) -> Generator[_Step, Any, Any]:
     """Make one model call, attempt by attempt; returns the response."""
@@ -97,11 +98,18 @@ def _conversation(  # noqa: C901  # every way that an attempt can end, in one pl
     allowance = retry_budget(request.provider, request.server)
     allowance.called()
     attempt = 0
+    kept: list[Any] = []
+    """A response that is all thinking: returned if nothing better comes."""
     while True:
         asks = wish != _NOTHING
         call = adapter.apply(plain, wish) if asks else plain
         leaf = Leaf(_described(adapter, call) if asks else request, tab, scope)
-        call = yield from _opened(leaf, adapter, call, cap, attempt, new_bell)
+        try:
+            call = yield from _opened(leaf, adapter, call, cap, attempt, new_bell)
+        except BudgetExceeded:
+            if not kept:
+                raise
+            return kept[0]
         try:
             response = yield Send(call, leaf)
         except BaseException as error:
@@ -113,6 +121,8 @@ def _conversation(  # noqa: C901  # every way that an attempt can end, in one pl
                 continue
             if cap.too_high(failure):
                 continue
+            if kept and isinstance(error, Exception):
+                return kept[0]
             attempt += 1
             wait = _again(attempt, failure, leaf, allowance, error)
             if wait is None:
@@ -128,7 +138,11 @@ def _conversation(  # noqa: C901  # every way that an attempt can end, in one pl
                 allowance.answered()
             attempt += 1
             wait = _again(attempt, failure, leaf, allowance)
-            leaf.finish(reading, answered=wait is None)
+            less = None if kept or wait is not None else less_thinking(wish, reading, leaf, adapter, (plain, call))
+            leaf.finish(reading, answered=wait is None and less is None)
+            if less is not None:
+                kept, wish = [response], less
+                continue
             if wait is None:
                 return response
         yield Sleep(wait)

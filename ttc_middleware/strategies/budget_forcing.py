@@ -20,9 +20,10 @@ class BudgetForcing(Brief):
 
     Muennighoff et al. 2025, "s1: Simple test-time scaling" (arXiv:2501.19393). Where the model ends its thinking early
     the end is dropped, `extend` put in its place, and it goes on; where it has used `max_tokens` its thinking is
-    ended for it and "Final Answer:" asked (nothing is, where a `response_format` says how to answer). Each step is a draw that continues the one before, with exactly the tokens
-    that are left of `max_tokens`, counted by the server's own usage: what the model generates between `<think>` and
-    `</think>` is never more, to the token. Words that are put in are part of the prompt and are not counted.
+    ended for it, and "Final Answer:" put there (nothing is, where a `response_format` says how to answer). Each step is
+    a draw that continues the one before, with exactly the tokens that are left of `max_tokens`, counted by the server's
+    own usage: what the model generates between `<think>` and `</think>` is never more, to the token. Words that are put
+    in are part of the prompt, and are not counted.
 
     For servers that continue a partial answer: llama.cpp and vLLM, models with thinking tags of their own or without.
     The caller's own `max_tokens` and `stop` hold for the answer, after the thinking; the thoughts come apart from it,
