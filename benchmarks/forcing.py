@@ -2,7 +2,9 @@
 
 A mechanical test: SmolLM2-135M does not reason, so nothing is said here of answers that are right. Asked for a sum, it
 "thinks" for exactly 24 tokens, whatever it would rather do, or for at most 24 at a temperature that lets it stop early;
-then it is asked for the answer, a number, which `extra_body={"grammar": …}` holds it to, and a verifier reads that.
+then it is asked for the answer, a number, which `extra_body={"grammar": …}` holds it to, and a verifier reads that. Streams
+are capped at 24 too, which counts what their reader is shown: what the server makes before it notices that its stream
+was closed (a token or two, in llama.cpp) it tells nobody.
 
 Tokens are counted by llama.cpp itself (`timings.predicted_n`), read off the wire beside the library, and compared with
 what was asked for and with the bill.
@@ -101,6 +103,35 @@ async def measured(
     return wire, answers, bill.bill
 
 
+async def capped(server: ttc_local.Server, runs: int) -> tuple[list[int], list[str]]:
+    """Tokens of thinking shown beyond the cap, by llama.cpp's running count, and what is said after it."""
+    over, answers = [0] * runs, [""] * runs
+    limit = anyio.CapacityLimiter(8)
+    async with openai.AsyncOpenAI(base_url=server.base_url, api_key="none") as client:
+        asked = ttc.Thinking(tokens=TOKENS)
+        scaled = ttc_openai.wrap(client, ttc.Single(), thinking=asked, backend="llama.cpp")
+
+        async def one(seed: int) -> None:
+            question = {"role": "user", "content": "Tell me a long story about a river."}
+            begun = {"role": "assistant", "content": "<think>\nOnce"}  # or this model would not think at all
+            messages = [question, begun]
+            async with limit:
+                stream = await scaled.chat.completions.create(
+                    model=server.model, messages=messages, max_tokens=300, seed=seed, stream=True
+                )
+                async for event in stream:
+                    text = event.choices[0].delta.content or "" if event.choices else ""
+                    if "</think>" not in answers[seed]:
+                        made = (getattr(event, "timings", None) or {}).get("predicted_n", 0)
+                        over[seed] = max(over[seed], made - TOKENS)
+                    answers[seed] += text
+
+        async with anyio.create_task_group() as group:
+            for seed in range(runs):
+                group.start_soon(one, seed)
+    return over, answers
+
+
 async def parsed(answers: list[str]) -> float:
     good = 0
     for answer in answers:
@@ -129,6 +160,13 @@ async def compared(server: ttc_local.Server, runs: int) -> list[Target]:
             Target(Figure(f"{name}: ended by themselves", "%", [100 * sum(not each.cut for each in seen) / runs])),
             Target(Figure(f"{name}: prompt tokens a run, each step's", "tokens", [prompts / runs])),
         ]
+    few = max(8, runs // 5)
+    over, answers = await capped(server, few)
+    said = sum(bool(answer.partition("</think>")[2].strip()) for answer in answers)
+    targets += [
+        Target(Figure(f"streams capped at {TOKENS}: shown beyond, worst of {few}", "tokens", [max(over)]), 2),
+        Target(Figure(f"streams capped at {TOKENS}: with something said after it", "%", [100 * said / few])),
+    ]
     return targets
 
 

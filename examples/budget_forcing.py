@@ -26,7 +26,8 @@ def main(server: ttc_local.Server) -> None:
             max_tokens=24,  # of the answer
         )
     message = reply.choices[0].message
-    print(f"thought: {message.reasoning_content}")  # where such servers put thoughts; the SDK lets it pass
+    # Where such servers put thoughts; the SDK lets it pass.
+    print(f"thought: {getattr(message, 'reasoning_content', None)}")
     print(f"said:    {message.content}")
     print(f"bill:    {bill}")
     print(f"tokens of thinking: {bill.reasoning.output_tokens}")

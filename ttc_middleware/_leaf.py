@@ -164,6 +164,11 @@ class Leaf:
         return self._scope.over(slack=0.05)
 
     @property
+    def scope(self) -> Scope:
+        """The blocks around it."""
+        return self._scope
+
+    @property
     def ledger(self) -> Account | None:
         """The account that this call is charged to."""
         return self._scope.charged

@@ -52,6 +52,7 @@ __all__ = [
     "Witnessed",
     "asks_for_scratchpad",
     "asks_to_think",
+    "beside",
     "call_model",
     "call_model_sync",
     "deadline",
@@ -267,6 +268,16 @@ def _under(plan: Plan) -> Generator[None, None, None]:
 
 def _thinking(plan: Plan, call: Call) -> Call:
     return call if plan.thinking is None else plan.adapter.apply(call, Draw(thinking=plan.thinking))
+
+
+@contextmanager
+def beside(leaf: Leaf) -> Generator[None, None, None]:
+    """Make a further model call under the budget and onto the bill of one that was made before, wherever this is."""
+    token = SCOPE.set(leaf.scope)
+    try:
+        yield
+    finally:
+        SCOPE.reset(token)
 
 
 def _each_call(scope: Scope) -> bool:

@@ -24,10 +24,11 @@ from ttc_middleware.seam import (
     scale_call_sync,
 )
 
+from ._capped import AsyncCapped, Cap, Capped, Held, answering
 from ._chat import Chat
 from ._extend import Way, apart, finding_out
 from ._meter import Adapter
-from ._request import Attempt, Request
+from ._request import Attempt, Request, hosted
 from ._sizes import bound_sizes
 from ._streams import AsyncMetered, AsyncReplayed, Metered, Raw, Replayed
 from ._turns import my_turn
@@ -59,7 +60,7 @@ async def send(adapter: Adapter, request: Request, call: Call, leaf: Leaf) -> An
     meter = request.meter(adapter, leaf, usage_comes=attempt.usage_comes)
     if not leaf.whole:
         leaf.defer()
-        return _answered(response, AsyncMetered(stream, meter))
+        return _answered(response, _async_capped(adapter, request, call, leaf, AsyncMetered(stream, meter)))
     try:
         async for event in stream:
             meter.see(event)
@@ -87,13 +88,39 @@ def send_sync(adapter: Adapter, request: Request, call: Call, leaf: Leaf) -> Any
     meter = request.meter(adapter, leaf, usage_comes=attempt.usage_comes)
     if not leaf.whole:
         leaf.defer()
-        return _answered(response, Metered(stream, meter))
+        return _answered(response, _sync_capped(adapter, request, call, leaf, Metered(stream, meter)))
     try:
         for event in stream:
             meter.see(event)
     finally:
         stream.close()
     return _answered(response, Replayed(stream, *attempt.events(meter)))
+
+
+def _async_capped(adapter: Adapter, request: Request, call: Call, leaf: Leaf, stream: AsyncMetered) -> Any:
+    if not isinstance(adapter, Chat) or request.thinks is None:
+        return stream
+    cap = Cap(request.thinks, call.arguments)
+
+    async def more() -> Any:
+        way = await _led(request, adapter, _knowing(request, adapter))
+        rest, then = replace(request, thinks=None), answering(adapter, call, cap, way)
+        return await call_model(adapter, then, lambda given, own: send(adapter, rest, given, own))
+
+    return AsyncCapped(stream, Held(leaf, cap, more, shows_usage=request.asks_usage))
+
+
+def _sync_capped(adapter: Adapter, request: Request, call: Call, leaf: Leaf, stream: Metered) -> Any:
+    if not isinstance(adapter, Chat) or request.thinks is None:
+        return stream
+    cap = Cap(request.thinks, call.arguments)
+
+    def more() -> Any:
+        way = _led_sync(request, adapter, _knowing(request, adapter))
+        rest, then = replace(request, thinks=None), answering(adapter, call, cap, way)
+        return call_model_sync(adapter, then, lambda given, own: send_sync(adapter, rest, given, own))
+
+    return Capped(stream, Held(leaf, cap, more, shows_usage=request.asks_usage))
 
 
 def _raw(response: Any) -> bool:
@@ -136,7 +163,9 @@ def wrapped(client: Any, site: Site, kind: type[Request] = Request, *, asynchron
         adapter = made.adapter
         if adapter is None or disabled() or owned():
             return await made.untouched()
-        here = _site_for(site, _as_said(adapter, site.adapter, await _way(made, adapter, site)))
+        way = await _led(made, adapter, _finding_out(made, adapter, site))
+        adapter = _as_said(adapter, site.adapter, way)
+        here, made = _site_for(site, adapter), _capped(made, site)
         return await scale_call(here, made.call, lambda call, leaf: send(adapter, made, call, leaf))
 
     def request_sync(cast_to: Any, options: Any, *, stream: bool = False, stream_cls: Any = None) -> Any:
@@ -144,7 +173,9 @@ def wrapped(client: Any, site: Site, kind: type[Request] = Request, *, asynchron
         adapter = made.adapter
         if adapter is None or disabled() or owned():
             return made.untouched()
-        here = _site_for(site, _as_said(adapter, site.adapter, _way_sync(made, adapter, site)))
+        way = _led_sync(made, adapter, _finding_out(made, adapter, site))
+        adapter = _as_said(adapter, site.adapter, way)
+        here, made = _site_for(site, adapter), _capped(made, site)
         return scale_call_sync(here, made.call, lambda call, leaf: send_sync(adapter, made, call, leaf))
 
     def again(*args: Any, **kwargs: Any) -> Any:
@@ -177,9 +208,9 @@ def _as_said(adapter: Adapter, said: AnyAdapter, way: Way) -> Adapter:
     return replace(adapter, slots=said.slots, **known)
 
 
-async def _way(request: Request, adapter: Adapter, site: Site) -> Way:
-    """How the server goes on with a partial answer; it is asked once, where the strategy wants to know."""
-    steps = _finding_out(request, adapter, site)
+async def _led(request: Request, adapter: Adapter, steps: Generator[Call, Any, Way]) -> Way:
+    """How the server goes on with a partial answer; it is asked once, by calls of their own, on the bill."""
+    request = replace(request, stream=False, stream_cls=None, thinks=None)
     try:
         question = next(steps)
         while True:
@@ -193,9 +224,9 @@ async def _way(request: Request, adapter: Adapter, site: Site) -> Way:
         return way
 
 
-def _way_sync(request: Request, adapter: Adapter, site: Site) -> Way:
-    """`_way()` for a client that blocks."""
-    steps = _finding_out(request, adapter, site)
+def _led_sync(request: Request, adapter: Adapter, steps: Generator[Call, Any, Way]) -> Way:
+    """`_led()` for a client that blocks."""
+    request = replace(request, stream=False, stream_cls=None, thinks=None)
     try:
         question = next(steps)
         while True:
@@ -220,8 +251,22 @@ def _finding_out(request: Request, adapter: Adapter, site: Site) -> Generator[Ca
     plan = site.plan()
     if plan is None or Capability.EXTEND not in getattr(plan.strategy, "needs", ()):
         return "no"
+    return (yield from _knowing(request, adapter))
+
+
+def _knowing(request: Request, adapter: Adapter) -> Generator[Call, Any, Way]:
+    if hosted(request.client):
+        return "no"
     place = (adapter.server, getattr(adapter, "port", None), str(request.body.get("model")))
     return (yield from finding_out(request.call, place))
+
+
+def _capped(request: Request, site: Site) -> Request:
+    """The request, with the tokens that it may think where it is a stream that passes."""
+    plan = site.plan() if request.stream and not in_draw() else None
+    asked = None if plan is None or not request.divisible else plan.thinking
+    thinks = None if asked is None or asked.prompted else asked.tokens
+    return replace(request, thinks=thinks) if thinks else request
 
 
 @lru_cache(maxsize=256)

@@ -38,6 +38,8 @@ _RAW = "x-stainless-raw-response"
 _BAD_REQUEST = (400, 422)
 _UNKNOWN = re.compile(r"un(supported|recogni[sz]ed|known|expected)|not (supported|permitted|allowed)|forbidden|extra")
 _COUNTS = "continuous_usage_stats"
+COUNTS: Mapping[str, Any] = {"timings_per_token": True}
+"""What makes llama.cpp count along."""
 _OTHER_NAME = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
 
 _refused: set[tuple[str | None, str, str | None]] = set()
@@ -77,6 +79,8 @@ class Request:
     options: Any
     stream: bool
     stream_cls: Any
+    thinks: int | None = None
+    """Tokens that a stream of it may think, where they show; None: nobody counts them."""
 
     @property
     def adapter(self) -> Adapter | None:
@@ -185,11 +189,16 @@ class Attempt:
             self.usage_comes = (*self._key, "stream_options") not in _refused
             if self.usage_comes:
                 # vLLM and SGLang count along where they are asked to; others of one's own take no notice.
-                counts = leaf.leased and leaf.request.provider == "local" and (*self._key, _COUNTS) not in _refused
+                wanted = leaf.leased or request.thinks is not None
+                counts = wanted and leaf.request.provider == "local" and (*self._key, _COUNTS) not in _refused
                 more = {_COUNTS: True} if counts else {}
                 body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True, **more}
                 self._added += more
                 self._added.append("stream_options")
+        if request.thinks is not None and leaf.request.provider == "local":
+            for name in [each for each in COUNTS if each not in body and (*self._key, each) not in _refused]:
+                body[name] = COUNTS[name]
+                self._added.append(name)
         self._body = body
         self._scratchpad = has_scratchpad(body) and not has_scratchpad(asked)
 
