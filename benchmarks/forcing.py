@@ -2,9 +2,9 @@
 
 A mechanical test: SmolLM2-135M does not reason, so nothing is said here of answers that are right. Asked for a sum, it
 "thinks" for exactly 24 tokens, whatever it would rather do, or for at most 24 at a temperature that lets it stop early;
-then it is asked for the answer, a number, which `extra_body={"grammar": …}` holds it to, and a verifier reads that. Streams
-are capped at 24 too, which counts what their reader is shown: what the server makes before it notices that its stream
-was closed (a token or two, in llama.cpp) it tells nobody.
+then it is asked for the answer, a number, which `extra_body={"grammar": …}` holds it to, and a verifier reads that.
+Streams are capped at 24 too, which counts what their reader is shown: what the server makes before it notices that its
+stream was closed (a token or two, in llama.cpp) it tells nobody.
 
 Tokens are counted by llama.cpp itself (`timings.predicted_n`), read off the wire beside the library, and compared with
 what was asked for and with the bill.
