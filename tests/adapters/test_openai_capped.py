@@ -86,11 +86,12 @@ async def test_thoughts_are_cut_at_the_cap_and_the_answer_goes_on_from_them():
 
 
 def test_a_client_that_blocks_sees_the_same():
-    with Provider(Server(400)) as provider, blocking_client(provider) as client:
+    with Provider(Server(400)) as provider, blocking_client(provider) as client, ttc.tracking() as bill:
         scaled = ttc_openai.wrap(client, ttc.Single(), **THINKS)
         with scaled.chat.completions.create(**CHAT, stream=True, max_tokens=500) as stream:
             thoughts, text, _ = shown(list(stream))
     assert (len(thoughts.split()), text) == (21, "forty two")
+    assert (bill.reasoning.output_tokens, bill.status) == (21, "exact")
 
 
 @pytest.mark.asyncio

@@ -210,3 +210,22 @@ async def test_thinking_is_held_to_its_tokens_and_all_of_it_is_on_the_bill(own, 
         assert (bill.total.calls, bill.reasoning.calls) == (len(steps) + 1, len(steps))
         assert bill.reasoning.output_tokens == thoughts
         assert bill.discarded.tokens == 0
+
+
+@pytest.mark.asyncio
+async def test_only_the_answer_is_judged_and_bound_to_a_form():
+    judged = []
+
+    def right(output):
+        judged.append(output.choices[0].message.content)
+        return True
+
+    form = {"type": "json_object"}
+    with Provider(_Counting(99)) as provider:
+        async with async_client(provider) as client:
+            scaled = ttc_openai.wrap(client, ttc.BudgetForcing(max_tokens=10), verifier=right)
+            await scaled.chat.completions.create(**CHAT, response_format=form, extra_body={"grammar": "root"})
+        *_, thinking, answer = provider.bodies
+        assert judged == ["7"]  # what is to be JSON does not begin with words
+        assert ("response_format" in thinking, "grammar" in thinking) == (False, False)
+        assert (answer["response_format"], answer["grammar"]) == (form, "root")
