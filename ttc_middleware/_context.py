@@ -224,9 +224,11 @@ class Tab:
 class Among:
     """How many draws of a search are under way: what is not spent of a budget is shared among them."""
 
-    __slots__ = ("count",)
+    __slots__ = ("count", "name")
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        self.name: str = name
+        """Of the call site."""
         self.count: int = 0
 
 

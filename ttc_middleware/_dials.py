@@ -6,15 +6,18 @@ request, in the parameters of the API that is spoken, and takes out those that i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, cast
+from typing import Any, Literal, Optional, TypeAlias, cast
 
 from ._families import Backend, Family, family_of
 from ._thinking import EFFORTS, Effort, Thinking
 
 Api = Literal["chat", "responses", "messages", "litellm", "native"]
 """What is spoken: OpenAI's two APIs, Anthropic's, litellm's keywords; "native": a framework writes by itself."""
+
+Fits: TypeAlias = Callable[[int, Sequence[Effort]], Optional[Effort]]
+"""Which of some efforts, from the least to the most, keeps to so many tokens; None: nobody knows."""
 
 ROOM = 256
 """Tokens of the caller's own limit that thinking always leaves for the answer."""
@@ -74,6 +77,7 @@ def dial(
     tools: bool = False,
     forced: bool = False,
     stream: bool = False,
+    fits: Fits | None = None,
 ) -> Dial:
     """Decide what a model is told.
 
@@ -87,19 +91,21 @@ def dial(
         tools: the model may call tools.
         forced: it must.
         stream: the answer is streamed.
+        fits: which of some efforts keeps to so many tokens, where that is known.
     """
     family = family_of(model, provider, backend, messages=api == "messages")
     if api == "responses" and family.tokens and not family.efforts:
         family = replace(family, efforts=EFFORTS[2:5], tokens=None)
-    made = _made(asked, family, api, max_tokens, tools=tools, forced=forced, stream=stream)
+    made = _made(asked, family, api, max_tokens, fits, tools=tools, forced=forced, stream=stream)
     return (
         made if made.said is None else replace(made, said=f"{model} does not take thinking={asked.said}: {made.said}")
     )
 
 
 def _made(
-    asked: Thinking, family: Family, api: Api, room: int | None, *, tools: bool, forced: bool, stream: bool
-) -> Dial:
+    asked: Thinking, family: Family, api: Api, room: int | None, fits: Fits | None,
+    *, tools: bool, forced: bool, stream: bool,
+) -> Dial:  # fmt: skip
     if asked.prompted:
         return Dial(family, max_tokens=None if room is not None else _whole(asked.tokens, family))
     if asked.is_off:
@@ -120,7 +126,7 @@ def _made(
         return replace(none, on=False) if family.off else none
     if family.tokens is not None and (asked.tokens is not None or not family.efforts):
         return _budget(asked, family, room)
-    return _effort(asked, family, room, limit, api)
+    return _effort(asked, family, room, limit, api, fits=fits)
 
 
 def _whole(tokens: int | None, family: Family) -> int | None:
@@ -157,7 +163,9 @@ def _budget(asked: Thinking, family: Family, room: int | None) -> Dial:
     return Dial(family, on=True, tokens=tokens, max_tokens=limit, said=said)
 
 
-def _effort(asked: Thinking, family: Family, room: int | None, limit: int | None, api: Api) -> Dial:
+def _effort(
+    asked: Thinking, family: Family, room: int | None, limit: int | None, api: Api, *, fits: Fits | None
+) -> Dial:
     efforts = family.efforts if api not in ("chat", "litellm") or family.chat_max else _up_to_xhigh(family.efforts)
     if not efforts:  # on or off, and no more
         return Dial(family, on=True, max_tokens=limit, said=None if asked.effort else "it thinks, or does not")
@@ -171,7 +179,7 @@ def _effort(asked: Thinking, family: Family, room: int | None, limit: int | None
     if fitting <= 0:
         return replace(_off(family), said=f"max_tokens={room} leaves no room to think beside an answer")
     step = next((word for most, word in _STEPS if fitting <= most), "high")
-    effort = _nearest(cast("Effort", step), efforts)
+    effort = (None if fits is None else fits(fitting, efforts)) or _nearest(cast("Effort", step), efforts)
     cap = limit or room
     said = f"it takes efforts, so {effort}, and at most max_tokens={cap:,} in all"
     return Dial(family, on=True, effort=effort, max_tokens=limit, said=said)
@@ -354,3 +362,10 @@ def asks_to_think(body: Mapping[str, Any]) -> bool:
         return True
     budgets = (_inner(body, "reasoning").get("max_tokens"), *(body.get(name) for name in _WORDS[2:]))
     return any(isinstance(each, int) and each > 0 for each in budgets)
+
+
+def effort_asked(body: Mapping[str, Any]) -> str | None:
+    """The effort that a request asks for, in any of these words; None: it names none."""
+    found = _inner(body, "reasoning").get("effort") or _inner(body, "output_config").get("effort")
+    found = found or body.get("reasoning_effort") or _inner(body, "extra_body").get("reasoning_effort")
+    return found if isinstance(found, str) and found in EFFORTS[1:] else None

@@ -83,7 +83,7 @@ class _Run(Generic[T]):
         self.started = time.monotonic()
         self.scope = replace(outer.until(plan.budget.seconds), ledger=ledger, model_calls=None)
         self.deadline = self.scope.deadline
-        self.among = Among()
+        self.among = Among(plan.name)
         self.told = 0
         self.late = False
         self.winner: Sample[Any] | None = None

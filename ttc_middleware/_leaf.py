@@ -18,6 +18,7 @@ from ._context import SETTINGS, WITNESS, Entry, Scope, Tab, here
 from ._cuts import made_at_most, stops_when_left
 from ._errors import BudgetExceeded, BudgetUnenforceable, PriceUnknown
 from ._faults import ATTEMPTS, Failure
+from ._learnt import learn
 from ._pace import patience, saw
 from ._prices import Cost, find
 from ._spans import NO_SPAN, Current, counted
@@ -212,6 +213,7 @@ class Leaf:
         if usage is not None:
             usage, cost = self._price(replace(usage, calls=1, seconds=seconds), reading.service_tier)
             saw(self.request, usage.output_tokens // self.request.choices, seconds)
+            learn(self.request, self.tab, reading, usage)
         gap: str | None = "cut" if reading.fault == "cut" else "no usage reported"
         if usage is not None:
             gap = "partial usage" if reading.partial else None

@@ -481,6 +481,8 @@ class Request:
     """The system prompt, where it is no message."""
     thinks: bool = False
     """It asks the model to think: the answer may take long to begin."""
+    effort: str | None = None
+    """How hard the model is asked to think, where that is said in a word."""
     aloud: bool = False
     """Every token of the answer shows on a stream: the model is known not to think, and to answer in text."""
 

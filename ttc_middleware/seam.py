@@ -14,11 +14,12 @@ from . import _portal, _witness
 from ._answers import stated_answer
 from ._calls import model_call, model_call_sync, seconds_left
 from ._context import LARGEST, OWNED, SCOPE, TAB, Scope, warn_once
-from ._dials import ANSWER, NOMINAL, Api, Dial, asks_to_think, dial, fitted, written
+from ._dials import ANSWER, NOMINAL, Api, Dial, asks_to_think, dial, effort_asked, fitted, written
 from ._engine import search
 from ._families import Backend
 from ._instrument import patch, wanted
 from ._leaf import BODY, Leaf
+from ._learnt import effort_within
 from ._onlooker import onlook, onlook_sync
 from ._plan import OnReject, PlainFunction, Plan
 from ._record import lines as record_lines
@@ -58,6 +59,8 @@ __all__ = [
     "deadline",
     "dial",
     "disabled",
+    "effort_asked",
+    "effort_within",
     "fitted",
     "get",
     "in_draw",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from ttc_middleware import Call, Capability, Draw, Reading, Request, ToolCall
-from ttc_middleware.seam import Told, fitted, get, read_usage, whole
+from ttc_middleware.seam import Told, effort_asked, fitted, get, read_usage, whole
 from ttc_openai.stainless import Spoken, decoded, think
 
 from ._bound import prompt_bound
@@ -93,6 +93,7 @@ class Messages:
             instructions=_system(body.get("system")),
             remembered=_remembered(body),
             thinks=is_thinking(body),
+            effort=effort_asked(body) if is_thinking(body) else None,
         )
 
     def bound(self, call: Call, /) -> int:

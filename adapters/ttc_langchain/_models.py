@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from langchain_core.language_models import BaseChatModel
 
 from ttc_middleware import Thinking
-from ttc_middleware.seam import Api, Dial, Leaf, dial, warn_once, written
+from ttc_middleware.seam import Api, Dial, Leaf, dial, effort_within, warn_once, written
 
 # LangChain's providers by the names of OpenTelemetry's conventions, where they differ.
 _PROVIDERS = {
@@ -81,6 +81,7 @@ def thinking_settings(model: Any, asked: Thinking, settings: Mapping[str, Any]) 
         max_tokens=most if isinstance(most, int) and most > 0 else None,
         tools=bool(settings.get("tools")),
         forced=choice not in (None, "auto", "none", False),
+        fits=effort_within(name),
     )
     if told.said is not None:
         warn_once("thinking", name, told.said)

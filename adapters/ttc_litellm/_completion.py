@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ttc_middleware import Call, Draw, Reading, Request, Thinking, Usage
-from ttc_middleware.seam import Backend, asks_to_think, fitted, warn_once, written
+from ttc_middleware.seam import Backend, asks_to_think, effort_asked, fitted, warn_once, written
 from ttc_openai.protocol import Chat, Spoken, get, note, told_to, with_scratchpad
 
 from ._providers import fate, target, without_estimate
@@ -71,6 +71,7 @@ class Completion:
             port=where.port,
             max_tokens=min(limits, default=None),
             thinks=asks_to_think(body) or asks_to_think(body.get("extra_body") or {}),
+            effort=effort_asked(body),
         )
 
     def bound(self, call: Call, /) -> int:

@@ -9,7 +9,7 @@ from itertools import accumulate
 from typing import Any, cast
 
 from ttc_middleware import Call, Capability, Draw, Reading, Request, ToolCall
-from ttc_middleware.seam import Backend, asks_to_think, fitted
+from ttc_middleware.seam import Backend, asks_to_think, effort_asked, fitted
 
 from ._extend import Way, asking
 from ._think import Spoken, think
@@ -111,6 +111,7 @@ class Chat:
             messages=body.get("messages") or (),
             aloud=self._aloud(body),
             thinks=asks_to_think(body),
+            effort=effort_asked(body),
         )
 
     def _aloud(self, body: Mapping[str, Any]) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ttc_middleware import Call, Capability, Draw, Reading, Request, ToolCall
-from ttc_middleware.seam import asks_to_think
+from ttc_middleware.seam import asks_to_think, effort_asked
 
 from ._chat import decoded, prompt_bound
 from ._think import Spoken, think
@@ -72,6 +72,7 @@ class Responses:
             messages=({"role": "user", "content": said},) if isinstance(said, str) else items,
             instructions=body.get("instructions"),
             thinks=asks_to_think(body),
+            effort=effort_asked(body),
         )
 
     def bound(self, call: Call, /) -> int:

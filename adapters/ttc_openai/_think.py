@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, cast
 
 from ttc_middleware import Thinking
-from ttc_middleware.seam import Api, Backend, Dial, dial, get, scratchpad, warn_once, whole, written
+from ttc_middleware.seam import Api, Backend, Dial, dial, effort_within, get, scratchpad, warn_once, whole, written
 
 _FREE = (None, "auto", "none")
 _PROMPTED = ("chat", "messages", "litellm")
@@ -79,6 +79,7 @@ def told_to(body: Mapping[str, Any], asked: Thinking, spoken: Spoken, model: str
         tools=bool(body.get("tools")),
         forced=kind not in _FREE,
         stream=bool(body.get("stream")),
+        fits=effort_within(model),
     )
 
 

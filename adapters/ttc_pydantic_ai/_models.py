@@ -11,7 +11,7 @@ from pydantic_ai.models import Model, infer_model
 from pydantic_ai.settings import ModelSettings
 
 from ttc_middleware import Thinking
-from ttc_middleware.seam import Api, Dial, dial, warn_once, written
+from ttc_middleware.seam import Api, Dial, dial, effort_within, warn_once, written
 
 # Pydantic AI's providers by the names of OpenTelemetry's conventions, where they differ.
 _PROVIDERS = {
@@ -77,7 +77,7 @@ def thinking_settings(model: Model, asked: Thinking, given: Mapping[str, Any]) -
     system = model.system.split(":")[0]
     name, provider = model.model_name, provider_of(model, address_of(model)[0])
     api: Api = "messages" if system == "anthropic" else "native" if "Responses" in type(model).__name__ else "chat"
-    told = dial(asked, name, provider, api=api, max_tokens=given.get("max_tokens"))
+    told = dial(asked, name, provider, api=api, max_tokens=given.get("max_tokens"), fits=effort_within(name))
     if told.said is not None:
         warn_once("thinking", name, told.said)
     limit = {} if told.max_tokens is None else {"max_tokens": told.max_tokens}
