@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections import Counter
 from decimal import Decimal
+from html import escape
 
 import anyio
 import pytest
@@ -349,6 +351,21 @@ async def test_it_prints_as_a_table_and_is_json_and_a_picture(tmp_path):
     picture = tmp_path / "thinking.png"
     found.plot(picture)
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+async def test_it_is_a_page_that_loads_and_runs_nothing(tmp_path):
+    model = thinker(RISES_THEN_FALLS)
+    hostile = ttc.scale(ttc.Single(), name="<script>alert(1)</script>")(asking(model))
+    found = await ttc.calibrate_thinking(hostile, questions(8), BUDGETS, is_right, samples=2)
+    page = tmp_path / "thinking.html"
+    found.html(page)
+    text = page.read_text()
+    assert "<script" not in text
+    assert "default-src 'none'" in text
+    assert 'src="data:image/png;base64,' in text
+    for line in str(found).splitlines():
+        for cell in re.split(r"  +", line.strip()):
+            assert escape(cell.removesuffix(":")) in text
 
 
 async def test_there_is_no_picture_of_nothing(tmp_path):

@@ -69,7 +69,7 @@ class Versus:
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """Prints as tables; `to_dict()` is JSON data, `plot(path)` a picture."""
+    """Prints as tables; `to_dict()` is JSON data, `plot(path)` a picture, `html(path)` a page of both."""
 
     name: str
     """Of the function."""
@@ -124,33 +124,66 @@ class Calibration:
 
         draw(self, path)
 
+    def html(self, path: str | os.PathLike[str]) -> None:
+        """Write all of this, with the picture, as one page of HTML that loads nothing.
+
+        Raises:
+            ImportError: matplotlib is not installed; the `report` extra has it.
+            ValueError: there is nothing to draw: no problem is complete, or no tokens were observed.
+            OSError: the file cannot be written.
+        """
+        from ._calibration_page import write  # noqa: PLC0415  # an extra, and slow to import
+
+        write(self, path, [*self._heading, *self._found, *self._spending], self._tables)
+
     def __str__(self) -> str:
+        heading, *more = self._heading
+        lines = [heading, *(f"  {line}" for line in more)]
+        if not self.rows:
+            return "\n".join([*lines, "  no problem is complete: nothing can be compared"])
+        (_, budgets), *several = self._tables
+        lines += [*_aligned(budgets), *(f"  {line}" for line in self._found)]
+        for title, table in several:
+            lines += [f"  {title}:", *_aligned(table)]
+        return "\n".join([*lines, *(f"  {line}" for line in self._spending)])
+
+    @property
+    def _heading(self) -> list[str]:
         each = f"{self.samples} sample" + ("" if self.samples == 1 else "s")
         lines = [f"{self.name}: {self.problems:,} problems, {each} at each budget; {self.confidence:.0%} intervals"]
         if self.stopped:
-            lines.append("  stopped: the budget ran out")
+            lines.append("stopped: the budget ran out")
         if self.left_out or self.faults:
-            lines.append(f"  {self.runs:,} runs, {self.left_out:,} of them not counted; {self.faults:,} failed")
-        if not self.rows:
-            return "\n".join([*lines, "  no problem is complete: nothing can be compared"])
-        head = ("thinking", "accuracy", "below the best", "tokens", "thinking", "dollars", "seconds")
-        table = [head, *(_cells(row, sweet=row.budget == self.sweet_spot) for row in self.rows)]
-        lines += _aligned(table)
-        lines.append(f"  * the cheapest that is not significantly below the best: {self.sweet_spot}")
+            lines.append(f"{self.runs:,} runs, {self.left_out:,} of them not counted; {self.faults:,} failed")
+        return lines
+
+    @property
+    def _found(self) -> list[str]:
+        lines = [f"* the cheapest that is not significantly below the best: {self.sweet_spot}"]
         if self.decline is not None:
             drop = self.decline
             said = "declines" if self.declines else "no significant decline"
-            lines.append(f"  {said} with more thinking: {drop.peak} to {drop.past} loses {drop.drop}, p = {drop.p:.3f}")
-        if self.wider:
-            lines.append(f"  several samples, chosen by {self.chosen_by}:")
-            told = ((each.budget, f"{each.n} x", str(each.accuracy), _count(each.tokens)) for each in self.wider)
-            lines += _aligned([("thinking", "", "accuracy", "tokens in all"), *told])
-        lines += [
-            f"  longer or wider: {each.longer} ({each.tokens[0]:,.0f} tokens) or {each.n} x {each.wider}"
+            lines.append(f"{said} with more thinking: {drop.peak} to {drop.past} loses {drop.drop}, p = {drop.p:.3f}")
+        return lines
+
+    @property
+    def _spending(self) -> list[str]:
+        return [
+            f"longer or wider: {each.longer} ({each.tokens[0]:,.0f} tokens) or {each.n} x {each.wider}"
             f" ({each.tokens[1]:,.0f}): wider minus longer is {_points(each.lead)}"
             for each in self.versus
         ]
-        return "\n".join(lines)
+
+    @property
+    def _tables(self) -> list[tuple[str, list[tuple[str, ...]]]]:
+        """What was measured, each with its title; the first line of each names its columns."""
+        head = ("thinking", "accuracy", "below the best", "tokens", "thinking", "dollars", "seconds")
+        budgets = [head, *(_cells(row, sweet=row.budget == self.sweet_spot) for row in self.rows)]
+        if not self.wider:
+            return [("by budget", budgets)]
+        told: list[tuple[str, ...]] = [("thinking", "", "accuracy", "tokens in all")]
+        told += ((each.budget, f"{each.n} x", str(each.accuracy), _count(each.tokens)) for each in self.wider)
+        return [("by budget", budgets), (f"several samples, chosen by {self.chosen_by}", told)]
 
 
 def _plain(value: Any) -> Any:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import IO, Any
 
 _COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")  # Okabe and Ito's
 
 
-def draw(calibration: Any, path: str | os.PathLike[str]) -> None:
+def draw(calibration: Any, path: str | os.PathLike[str] | IO[bytes]) -> None:
     """Write the picture of a `Calibration`.
 
     Raises:
