@@ -399,7 +399,7 @@ async def test_cancellation_gives_everything_back(tmp_path):
         await anyio.sleep(0.3)
         group.cancel_scope.cancel()
     assert _slots._taken == 0
-    assert descriptors() == files
+    assert descriptors() <= files  # fewer, where a thread of another test's has ended meanwhile
 
 
 def test_its_repr_shows_no_tests():
