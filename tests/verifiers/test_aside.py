@@ -203,6 +203,7 @@ def test_nothing_is_left_when_a_program_ends(worker, anyio_backend):
 def test_nothing_is_left_when_a_program_ends_amid_a_question(worker, tmp_path):
     path = tmp_path / "pid"
     script = f"""
+    threading.excepthook = lambda _: None  # the thread may come to see that its worker has gone
     question = {{"sleep": 60, "file": {str(path)!r}}}
     threading.Thread(target=anyio.run, args=(Aside(WORKER).ask, question), daemon=True).start()
     while not (os.path.exists({str(path)!r}) and os.path.getsize({str(path)!r})):
