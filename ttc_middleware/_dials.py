@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Optional, TypeAlias, cast
+from typing import Any, Literal, TypeAlias, cast
 
 from ._families import Backend, Family, family_of
 from ._thinking import EFFORTS, Effort, Thinking
@@ -16,8 +16,8 @@ from ._thinking import EFFORTS, Effort, Thinking
 Api = Literal["chat", "responses", "messages", "litellm", "native"]
 """What is spoken: OpenAI's two APIs, Anthropic's, litellm's keywords; "native": a framework writes by itself."""
 
-Fits: TypeAlias = Callable[[int, Sequence[Effort]], Optional[Effort]]
-"""Which of some efforts, from the least to the most, keeps to so many tokens; None: nobody knows."""
+Fits: TypeAlias = Callable[[int, Sequence[Effort], Effort], Effort]
+"""Which of some efforts, from the least to the most, keeps to so many tokens, and the one to begin with."""
 
 ROOM = 256
 """Tokens of the caller's own limit that thinking always leaves for the answer."""
@@ -179,7 +179,9 @@ def _effort(
     if fitting <= 0:
         return replace(_off(family), said=f"max_tokens={room} leaves no room to think beside an answer")
     step = next((word for most, word in _STEPS if fitting <= most), "high")
-    effort = (None if fits is None else fits(fitting, efforts)) or _nearest(cast("Effort", step), efforts)
+    effort = _nearest(cast("Effort", step), efforts)
+    if fits is not None:
+        effort = fits(fitting, efforts, effort)
     cap = limit or room
     said = f"it takes efforts, so {effort}, and at most max_tokens={cap:,} in all"
     return Dial(family, on=True, effort=effort, max_tokens=limit, said=said)

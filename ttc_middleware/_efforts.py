@@ -66,6 +66,11 @@ class EffortQuantiles:
             if len(self._seen) > SITES:
                 self._seen.popitem(last=False)
 
+    def calls(self, effort: Hashable, *, site: str = "", model: str = "") -> int:
+        """How many calls are remembered of an effort, at most 256."""
+        with self._lock:
+            return len(self._seen.get((site, model, effort), ()))
+
     def quantile(self, effort: Hashable, tau: float = 0.95, *, site: str = "", model: str = "") -> int | None:
         """Tokens that the next call stays within with probability `tau`.
 

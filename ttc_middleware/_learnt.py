@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -13,17 +14,20 @@ from ._types import Reading, Request, Usage
 KEPT = 0.95
 """How often a call keeps to the tokens that it was given an effort for."""
 
+_ENOUGH = math.ceil(KEPT / (1 - KEPT) - 1e-9)  # fewer calls know no such quantile
+
 SEEN = EffortQuantiles()
 
 
-def effort_within(model: str) -> Callable[[int, Sequence[Effort]], Effort | None]:
-    """Which of some efforts is the most that keeps to so many tokens, as this call site has seen the model think.
+def effort_within(model: str) -> Callable[[int, Sequence[Effort], Effort], Effort]:
+    """Which effort keeps to so many tokens, as this call site has seen the model think.
 
     Args:
         model: its name.
 
     Returns:
-        A function of tokens and efforts, from the least to the most; it gives None where too little has been seen.
+        A function of tokens, of efforts from the least to the most, and of the one to begin with: that is taken until
+        it has been seen often enough, then the most that keeps to the tokens, and the next lower one where none does.
     """
     return partial(_within, model, _site(TAB.get()))
 
@@ -35,9 +39,13 @@ def learn(request: Request, tab: Tab | None, reading: Reading, usage: Usage) -> 
         SEEN.observe(effort, tokens, site=_site(tab), model=request.model, cut=reading.status == "truncated")
 
 
-def _within(model: str, site: str, tokens: int, efforts: Sequence[Effort]) -> Effort | None:
+def _within(model: str, site: str, tokens: int, efforts: Sequence[Effort], first: Effort) -> Effort:
     found = SEEN.choose(tokens, KEPT, site=site, model=model, among=efforts)
-    return next((each for each in efforts if each == found), None)
+    fitting = next((each for each in efforts if each == found), None)
+    place = efforts.index(first)
+    if SEEN.calls(first, site=site, model=model) < _ENOUGH:
+        return first if fitting is None or efforts.index(fitting) < place else fitting
+    return fitting or efforts[max(place - 1, 0)]
 
 
 def _site(tab: Tab | None) -> str:
