@@ -41,11 +41,11 @@ def learn(request: Request, tab: Tab | None, reading: Reading, usage: Usage) -> 
 
 def _within(model: str, site: str, tokens: int, efforts: Sequence[Effort], first: Effort) -> Effort:
     found = SEEN.choose(tokens, KEPT, site=site, model=model, among=efforts)
-    fitting = next((each for each in efforts if each == found), None)
+    fits = max((place for place, each in enumerate(efforts) if each == found), default=-1)
     place = efforts.index(first)
     if SEEN.calls(first, site=site, model=model) < _ENOUGH:
-        return first if fitting is None or efforts.index(fitting) < place else fitting
-    return fitting or efforts[max(place - 1, 0)]
+        return efforts[max(place, fits)]
+    return efforts[fits if fits >= 0 else max(place - 1, 0)]
 
 
 def _site(tab: Tab | None) -> str:
