@@ -42,6 +42,8 @@ class EffortQuantiles:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._seen: OrderedDict[tuple[str, str, Hashable], deque[float]] = OrderedDict()
+        self._found: dict[tuple[str, str, Hashable], dict[float, float]] = {}
+        """Quantiles by their level, until a further call is seen: a request may ask for several of them."""
 
     def observe(self, effort: Hashable, tokens: int, *, site: str = "", model: str = "", cut: bool = False) -> None:
         """Learn from a call.
@@ -63,8 +65,10 @@ class EffortQuantiles:
             seen = self._seen.setdefault((site, model, effort), deque(maxlen=WINDOW))
             self._seen.move_to_end((site, model, effort))
             seen.append(math.inf if cut else tokens)
+            self._found.pop((site, model, effort), None)
             if len(self._seen) > SITES:
-                self._seen.popitem(last=False)
+                forgotten, _ = self._seen.popitem(last=False)
+                self._found.pop(forgotten, None)
 
     def calls(self, effort: Hashable, *, site: str = "", model: str = "") -> int:
         """How many calls are remembered of an effort, at most 256."""
@@ -82,9 +86,14 @@ class EffortQuantiles:
         """
         if not 0 < tau < 1:
             raise ValueError(f"tau lies between 0 and 1, not {tau!r}")
+        key = (site, model, effort)
         with self._lock:
-            seen = tuple(self._seen.get((site, model, effort), ()))
-        found = conformal(seen, tau)
+            if key not in self._seen:
+                return None
+            known = self._found.setdefault(key, {})
+            if tau not in known:
+                known[tau] = conformal(tuple(self._seen[key]), tau)
+            found = known[tau]
         return None if found == math.inf else int(found)
 
     def choose(

@@ -12,6 +12,7 @@ from langchain_core.messages import BaseMessage, HumanMessage, ToolMessage
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from ttc_middleware import Call, Capability, Draw, Reading, Request
+from ttc_middleware.seam import effort_asked
 from ttc_openai import Chat
 
 from . import _models
@@ -95,6 +96,7 @@ class ModelCalls:
             tool_results=any(isinstance(message, ToolMessage) for message in request.messages),
             server=host,
             messages=[*([request.system_message] if request.system_message else []), *request.messages],
+            effort=effort_asked({"reasoning_effort": getattr(request.model, "reasoning_effort", None), **settings}),
         )
 
     def bound(self, call: Call, /) -> int:

@@ -11,6 +11,7 @@ from pydantic_ai.models import Model, ModelRequestParameters
 from pydantic_ai.settings import ModelSettings, merge_model_settings
 
 from ttc_middleware import Call, Capability, Draw, Reading, Request
+from ttc_middleware.seam import effort_asked
 from ttc_openai.protocol import Chat
 
 from . import _models
@@ -18,6 +19,7 @@ from ._prompt import Conversation, spoken
 from ._responses import read_response
 
 _BYTES = Chat()
+_EFFORTS = ("openai_reasoning_effort", "anthropic_effort", "thinking")
 _FRAME = 512  # bytes: what Pydantic AI itself says around prompted output
 
 
@@ -128,6 +130,7 @@ class ModelCalls:
             messages=Conversation(asked.messages),
             # OpenAI's responses: what is asked and answered is added to it.
             remembered=settings.get("openai_conversation_id") is not None,
+            effort=effort_asked({"reasoning_effort": next(filter(None, map(settings.get, _EFFORTS)), None)}),
         )
 
     def bound(self, call: Call, /) -> int:

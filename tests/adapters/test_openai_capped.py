@@ -148,7 +148,9 @@ async def test_closing_early_closes_both_parts():
                 async for event in stream:
                     if event.choices and event.choices[0].delta.content == "forty":
                         break
-        provider.settled()
+                else:
+                    pytest.fail("the stream has ended before it was left")
+        assert provider.settled().requests == len(provider.bodies) >= 2
 
 
 @pytest.mark.asyncio
