@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import ExitStack
 from functools import cache
 
 import anthropic
@@ -77,15 +78,26 @@ def sampled(thinking, temperature):
     return {"temperature": temperature} if said else {}
 
 
+CLIENTS = ExitStack()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _closed():
+    yield
+    CLIENTS.close()
+    openai_client.cache_clear()
+    anthropic_client.cache_clear()
+
+
 @cache
 def openai_client(base, port):
     http = httpx.Client(transport=Elsewhere(port), verify=False)  # nothing here speaks TLS
-    return openai.OpenAI(base_url=base, api_key="k", max_retries=0, http_client=http)
+    return CLIENTS.enter_context(openai.OpenAI(base_url=base, api_key="k", max_retries=0, http_client=http))
 
 
 @cache
 def anthropic_client(url):
-    return anthropic.Anthropic(base_url=url, api_key="k", max_retries=0)
+    return CLIENTS.enter_context(anthropic.Anthropic(base_url=url, api_key="k", max_retries=0))
 
 
 def ask_natively(server, case, asked):
