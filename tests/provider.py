@@ -131,7 +131,7 @@ class Provider:
         return len(self._server.sockets)
 
     def settled(self) -> Billed:
-        """What is billed once nothing is in flight: a client can have its answer before the provider has booked it."""
+        """What is billed once nothing is in flight: a client that left early is noticed some time after it left."""
         with self._lock:
             assert self._lock.wait_for(lambda: not self.billed.in_flight, timeout=30), "requests are still in flight"
             return self.billed
@@ -161,15 +161,16 @@ class Provider:
             self._lock.notify_all()
         return number
 
-    def ended(self, usage: dict[str, int] | None) -> None:
+    def book(self, usage: dict[str, int], sign: int = 1) -> None:
+        with self._lock:
+            self.billed.prompt += sign * usage["prompt"]
+            self.billed.completion += sign * usage["completion"]
+            self.billed.reasoning += sign * usage["reasoning"]
+
+    def ended(self) -> None:
         with self._lock:
             self.billed.in_flight -= 1
             self._lock.notify_all()
-            if usage is None:
-                return
-            self.billed.prompt += usage["prompt"]
-            self.billed.completion += usage["completion"]
-            self.billed.reasoning += usage["reasoning"]
 
     def aborted(self) -> None:
         with self._lock:
@@ -199,27 +200,41 @@ class _Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     provider: Provider
+    owed: dict[str, int] | None = None
+    """What this answer costs; booked before its last byte leaves, so that who has an answer finds it booked."""
+    booked: dict[str, int] | None = None
 
     def log_message(self, *args: Any) -> None:
         pass
+
+    def _last(self, content: bytes) -> None:
+        """Send the end of an answer."""
+        if self.owed is not None and self.booked is None:
+            self.booked = self.owed
+            self.provider.book(self.owed)
+        self.wfile.write(content)
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers.get("content-length", 0))) or b"{}")
         headers = {name.lower(): value for name, value in self.headers.items()}
         number = self.provider.started(body, headers, self.path)
-        usage: dict[str, int] | None = None
+        self.owed = self.booked = None
         try:
             reply = self.provider.script(body, number)
             if reply.delay and self._left_within(reply.delay):
                 self.provider.aborted()
                 self.close_connection = True
                 return
-            usage = self._answer(body, reply)
+            self._answer(body, reply)
+            if self.owed is not None and self.booked is None:  # a cut answer has no end
+                self.provider.book(self.owed)
         except (BrokenPipeError, ConnectionResetError):
+            if self.booked is not None:
+                self.provider.book(self.booked, -1)
             self.provider.aborted()
             self.close_connection = True
         finally:
-            self.provider.ended(usage)
+            self.provider.ended()
 
     def _left_within(self, seconds: float) -> bool:
         """Wait; True if the client hung up meanwhile."""
@@ -233,17 +248,18 @@ class _Handler(BaseHTTPRequestHandler):
                     time.sleep(min(left, 0.01))
         return False
 
-    def _answer(self, body: dict[str, Any], reply: Reply) -> dict[str, int] | None:
+    def _answer(self, body: dict[str, Any], reply: Reply) -> None:
         if reply.status != 200:
             self._json({"error": {"message": reply.error, "type": "error", "code": None}}, reply.status, reply.headers)
-            return None
+            return
         if reply.fault == "html":
             self._raw(b"<html><body>Bad gateway</body></html>", "text/html")
-            return None
+            return
         n = 1 if reply.ignore_n else int(body.get("n") or 1)
         visible = len((reply.text or "").split()) + sum(len(args.split()) + 1 for _, args in reply.tool_calls)
         visible = visible if reply.spent is None else reply.spent
         usage = {"prompt": words(body), "completion": n * (visible + reply.reasoning), "reasoning": n * reply.reasoning}
+        self.owed = usage
         kind = self.path.split("?")[0].rsplit("/", 1)[-1]
         if kind == "messages" or "/invoke" in self.path or "awPredict" in self.path:  # Bedrock's, and Vertex's
             body = {"model": self.path.split("/")[-2 if "/invoke" in self.path else -1], **body}
@@ -253,11 +269,11 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             answer, events = _completion(body, reply, usage, n), partial(_chunks, body=body, words=reply.words)
         if self._broken(json.dumps(answer).encode(), reply, streamed=bool(body.get("stream"))):
-            return usage
+            return
         if body.get("stream") or self.path.endswith("-response-stream"):
-            return self._stream(events(answer), reply, usage)
-        self._json(answer, 200, reply.headers)
-        return usage
+            self._stream(events(answer), reply)
+        else:
+            self._json(answer, 200, reply.headers)
 
     def _broken(self, answer: bytes, reply: Reply, *, streamed: bool) -> bool:
         """Send what is no answer; False where an answer is meant."""
@@ -284,7 +300,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif reply.fault != "short body":
             self._go_on(b" " if reply.fault == "slow body" else b" " * 65_536, reply)
         if reply.fault != "bomb":
-            self.wfile.write(answer)
+            self._last(answer)
         self.close_connection = True
         return True
 
@@ -303,7 +319,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         raise BrokenPipeError
 
-    def _stream(self, events: list[dict[str, Any]], reply: Reply, usage: dict[str, int]) -> dict[str, int]:
+    def _stream(self, events: list[dict[str, Any]], reply: Reply) -> None:
         self.send_response(200)
         self.send_header("content-type", "text/event-stream")
         self.send_header("connection", "close")
@@ -327,16 +343,15 @@ class _Handler(BaseHTTPRequestHandler):
         if reply.fault == "error event":
             named = {"type": "error"} if "type" in events[0] else {}
             events.append({**named, "error": {"message": reply.error, "type": "server_error"}})
-        for event in events:
+        for place, event in enumerate(events, 1):
             if reply.pause and self._left_within(reply.pause):
                 raise BrokenPipeError
             kind = f"event: {event['type']}\n" if "type" in event else ""
             framed = self.path.endswith("-response-stream")
-            self.wfile.write(_frame(event) if framed else f"{kind}data: {json.dumps(event)}\n\n".encode())
-            self.wfile.flush()
+            send = self._last if place == len(events) else self.wfile.write
+            send(_frame(event) if framed else f"{kind}data: {json.dumps(event)}\n\n".encode())
         if reply.fault != "cut stream" and "type" not in events[0]:
             self.wfile.write(b"data: [DONE]\n\n")
-        return usage
 
     def _json(self, answer: dict[str, Any], status: int, headers: dict[str, str]) -> None:
         self._raw(json.dumps(answer).encode(), "application/json", status, headers)
@@ -348,7 +363,7 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in (headers or {}).items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(content)
+        self._last(content)
 
 
 def _completion(body: dict[str, Any], reply: Reply, usage: dict[str, int], n: int) -> dict[str, Any]:
