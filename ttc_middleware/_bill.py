@@ -19,30 +19,65 @@ Draws = Sequence[tuple[Tab, Sequence[Sample[Any]], Sequence[Tab]]]
 
 def bill_of(draws: Draws, *, winner: Sample[Any] | None, unseen: bool, routing: Tab) -> Bill:
     """The bill of a search; its parts add up to the sum of all entries on all tabs."""
-    bill, plain = Bill(), Usage.zero()
+    bill, plain, drawn = Bill(), Usage.zero(), False
     gaps = {"nothing observed": 1} if unseen else {}
     continued = _continued(winner)
     if unseen:
         bill += Bill(visible=_UNSEEN)
     for tab, samples, judged in draws:
+        if tab.role == "routing":
+            bill += _routing(tab)
+            continue
+        bill += _drawn(tab, samples, winner, continued) + _judged(judged)
+        own = winner is not None and any(sample.index == winner.index for sample in samples)
+        if not drawn or (own and not plain.tokens):
+            drawn, plain = True, _plain(tab, samples)
+    bill += _routing(routing)
+    before = None if winner is None or winner.draw.extend is None else winner.draw.parent
+    if winner is not None and before is not None and before.draw.kind == "step":
+        plain = _in_one(winner)
+    return replace(bill, plain=plain, gaps={**bill.gaps, **gaps})
+
+
+def _drawn(tab: Tab, samples: Sequence[Sample[Any]], winner: Sample[Any] | None, continued: frozenset[int]) -> Bill:
+    """The model calls of a draw."""
+    running = len(tab.pending)
+    bill = Bill(discarded=Usage(running), gaps={"still running": running}) if running else Bill()
+    own = winner is not None and any(sample.index == winner.index for sample in samples)
+    steps = [sample for sample in samples if sample.index in continued]
+    read = steps[0] if steps else winner if own else None
+    for entry in tab.entries:
+        bill += _step(entry) if steps and _thought(steps[0], winner) else _entry(entry, read)
+    return bill
+
+
+def _judged(verifications: Sequence[Tab]) -> Bill:
+    """The model calls of verifiers."""
+    bill = Bill()
+    for tab in verifications:
         running = len(tab.pending)
         if running:
-            bill += Bill(discarded=Usage(running), gaps={"still running": running})
-        own = winner is not None and any(sample.index == winner.index for sample in samples)
-        steps = [sample for sample in samples if sample.index in continued]
+            bill += Bill(verifying=Usage(running), gaps={"still running": running})
         for entry in tab.entries:
-            bill += _step(entry, steps[0], winner) if steps else _entry(entry, winner if own else None)
-        if tab.index == 0 or (own and not plain.tokens):
-            plain = _plain(tab, samples)
-        for verification in judged:
-            running = len(verification.pending)
-            if running:
-                bill += Bill(verifying=Usage(running), gaps={"still running": running})
-            for entry in verification.entries:
-                bill += Bill(verifying=entry.usage, gaps=_gap(entry))
-    for entry in routing.entries:
+            bill += Bill(verifying=entry.usage, gaps=_gap(entry))
+    return bill
+
+
+def _routing(tab: Tab) -> Bill:
+    """The model calls that asked how to search."""
+    running = len(tab.pending)
+    bill = Bill(routing=Usage(running), gaps={"still running": running}) if running else Bill()
+    for entry in tab.entries:
         bill += Bill(routing=entry.usage, gaps=_gap(entry))
-    return replace(bill, plain=plain, gaps={**bill.gaps, **gaps})
+    return bill
+
+
+def _in_one(winner: Sample[Any]) -> Usage:
+    """What an answer that was drawn in steps would have cost in one call: its prompt once, and all of its words."""
+    chain = [winner]
+    while chain[-1].draw.extend is not None and chain[-1].draw.parent is not None:
+        chain.append(chain[-1].draw.parent)
+    return Usage(1, chain[-1].usage.input_tokens, sum(step.usage.output_tokens for step in chain))
 
 
 def _gap(entry: Entry) -> dict[str, int]:
@@ -70,13 +105,14 @@ def _continued(winner: Sample[Any] | None) -> frozenset[int]:
     return frozenset(steps)
 
 
-def _step(entry: Entry, step: Sample[Any], winner: Sample[Any] | None) -> Bill:
-    """A model call whose words the winner begins with: to be read there, or the thinking before it."""
-    if winner is None or not entry.answered:
-        return _entry(entry, None)
-    if step.text and winner.text and step.text in winner.text:
-        return replace(visible_bill(entry.usage, entry.reasoning_usd), gaps=_gap(entry))
-    return Bill(reasoning=entry.usage, gaps=_gap(entry))
+def _thought(step: Sample[Any], winner: Sample[Any] | None) -> bool:
+    """Whether what the winner goes on with is thinking: nothing that can be read in it."""
+    return not (winner is not None and step.text and winner.text and step.text in winner.text)
+
+
+def _step(entry: Entry) -> Bill:
+    """A model call that thought what the winner goes on with."""
+    return Bill(reasoning=entry.usage, gaps=_gap(entry)) if entry.answered else _entry(entry, None)
 
 
 def _plain(tab: Tab, samples: Sequence[Sample[Any]]) -> Usage:

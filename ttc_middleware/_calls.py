@@ -93,7 +93,7 @@ def _conversation(  # noqa: C901, PLR0912, PLR0915  # every way that an attempt 
                 "several draws of a function send to a conversation that the server keeps: each leaves a turn in there."
                 ' Send the messages instead, or use scope="model_calls", which asks such a call once',
             )
-        if tab.role == "sample":
+        if tab.role != "verifier":
             wish = _wish(tab, request)
     allowance = retry_budget(request.provider, request.server)
     allowance.called()
@@ -226,7 +226,8 @@ def _wish(tab: Tab, request: Request) -> Draw:
         draw = replace(draw, instruction=None)
     tab.instructed = True
     refused: dict[str, Any] = {name: None for name in _SAMPLING if (request.model, name) in _refused}
-    return replace(draw, parent=None, **refused) if refused or draw.parent is not None else draw
+    ours = draw.parent is not None or draw.judge is not None or draw.ends is not None
+    return replace(draw, parent=None, judge=None, ends=None, **refused) if refused or ours else draw
 
 
 _SAMPLING = ("temperature", "seed")

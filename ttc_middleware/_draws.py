@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,7 +11,7 @@ import anyio
 from anyio.abc import TaskGroup
 from opentelemetry.trace import Span
 
-from . import _telemetry
+from . import _portal, _telemetry
 from ._account import Account, Ask, Hold
 from ._bell import TaskBell
 from ._bill import answered, apportion
@@ -21,6 +22,7 @@ from ._judging import Judge, from_inside
 from ._leaf import amounts
 from ._plan import Invoke, Plan
 from ._types import Call, Draw, Fault, Reading, Sample, Usage
+from ._verify import prepare
 
 _EMPTY = Reading(status="failed", fault="empty")
 _NOTHING_ASKED = Draw()
@@ -58,10 +60,24 @@ class Desk:
     tools_ran: bool = False
     """A draw has reported to a model on tools that it ran."""
     judge: Judge | None = field(init=False)
-    """None where nothing is judged."""
+    """The call site's own; None where nothing is judged."""
+    judges: dict[int, Judge] = field(default_factory=dict[int, Judge])
+    """Those that draws name, by identity."""
 
     def __post_init__(self) -> None:
         self.judge = None if self.plan.check is None else Judge(self.plan, self.plan.check)
+
+    def judge_of(self, sample: Sample[Any]) -> Judge | None:
+        """Who judges a sample; None: nobody."""
+        draw = sample.draw
+        if sample.status not in ("answer", "truncated") or sample.fault == "cut" or draw.kind in ("draft", "routing"):
+            return None
+        # A step's own judge scores what there is so far; the answer that it came to is the call site's to judge.
+        if draw.judge is None or (draw.kind == "step" and sample.whole and self.judge is not None):
+            return self.judge
+        if id(draw.judge) not in self.judges:  # the draw keeps it alive
+            self.judges[id(draw.judge)] = Judge(self.plan, prepare(draw.judge, None))
+        return self.judges[id(draw.judge)]
 
     def no_choices(self) -> None:
         """Remember that this endpoint does not send several completions of one request."""
@@ -105,9 +121,11 @@ class Desk:
                 f"no model call was seen inside {name}, so its bill is unknown: use an SDK that ttc.instrument() knows,"
                 " wrap the client, or report calls with ttc.record_usage()",
             )
-        if self.judge is not None:
-            self.judge.warn()
-        texts = [sample.text for sample in self.finished if sample.status == "answer" and sample.draw.parent is None]
+        for judge in (self.judge, *self.judges.values()):
+            if judge is not None:
+                judge.warn()
+        alone = [sample for sample in self.finished if sample.draw.kind == "answer" and sample.draw.parent is None]
+        texts = [sample.text for sample in alone if sample.status == "answer"]
         # Short answers agree by right; long texts that do are copies.
         if len(texts) > 3 and texts[0] is not None and len(texts[0]) > 40 and len(set(texts)) == 1:  # noqa: PLR2004
             warn_once(
@@ -179,8 +197,13 @@ class DrawTask:
             await self._shared()
             return
         try:
-            output = await self.desk.invoke(self.desk.call)
-            sample = self._sample(0, output, self.desk.plan.adapter.read(output), None)
+            if self.draw.run is None:
+                output = await self.desk.invoke(self.desk.call)
+                reading = self.desk.plan.adapter.read(output)
+            else:
+                output = await self._ran(self.draw.run)
+                reading = Reading(text=output if isinstance(output, str) else None)
+            sample = self._sample(0, output, reading, None)
         except Exception as error:  # noqa: BLE001  # a failed sample is dropped; it never sinks the call
             self._deliver(self._failed(error))
             return
@@ -188,6 +211,11 @@ class DrawTask:
             self._deliver(self._failed(from_inside(cancelled)))
             return
         await self._judged(sample)
+
+    async def _ran(self, run: Callable[[], Any]) -> Any:
+        """What is run in place of the call; in a thread where the call site blocks."""
+        said = await _portal.in_thread(run) if self.desk.plan.in_thread else run()
+        return await said if isinstance(said, Awaitable) else said
 
     async def _shared(self) -> None:
         """Several samples from one request; what the endpoint does not send that way is drawn one by one."""
@@ -249,14 +277,23 @@ class DrawTask:
             text=reading.text,
             tool_calls=reading.tool_calls,
             status=reading.status,
+            ended=self._ended(reading),
             fault=reading.fault,
             usage=self.tab.spent if share is None else share,
             apportioned=share is not None,
             gaps=self._gaps(),
         )
 
+    def _ended(self, reading: Reading) -> bool | None:
+        """Whether the answer has ended, as the server says, or as the draw reads it."""
+        if self.draw.ends is None or reading.ended or reading.text is None:
+            return reading.ended
+        return True if self.draw.ends(reading.text) else reading.ended
+
     def _look_inside(self) -> None:
         """Note what a function does inside its draws, or hides there."""
+        if self.draw.run is not None:
+            return
         self.desk.tools_ran |= self.tab.tools_ran
         self.desk.unseen |= not self.tab.entries
 
@@ -264,7 +301,7 @@ class DrawTask:
         desk = self.desk
         check = desk.plan.check
         # The function itself could not parse its answer: rejected, with what it said as feedback.
-        rejected = check is not None and isinstance(error, check.rejects)
+        rejected = check is not None and self.draw.kind != "routing" and isinstance(error, check.rejects)
         if isinstance(error, BudgetExceeded) and desk.refusal is None:
             desk.refusal = error
         fault: Fault | None = None if rejected else (self.tab.fault or classify(error).fault)
@@ -282,13 +319,13 @@ class DrawTask:
         )
 
     def _gaps(self) -> dict[str, int]:
-        unseen = self.desk.plan.plain and not self.tab.entries
+        unseen = self.desk.plan.plain and self.draw.run is None and not self.tab.entries
         return {"nothing observed": 1} if unseen else self.tab.gaps
 
     async def _all_judged(self, samples: list[Sample[Any]]) -> None:
         """Verify side by side; in turn where no time would be won, since a task costs more than most verifiers."""
-        left, judge = samples[::-1], self.desk.judge
-        while left and (judge is None or not judge.waits):
+        left = samples[::-1]
+        while left and ((judge := self.desk.judge_of(left[-1])) is None or not judge.waits):
             await self._judged(left.pop())
         if left:
             async with anyio.create_task_group() as group:
@@ -298,9 +335,8 @@ class DrawTask:
     async def _judged(self, sample: Sample[Any]) -> None:
         """Verify a sample and hand it to the strategy."""
         desk = self.desk
-        judge = desk.judge
-        judged = sample.status in ("answer", "truncated") and sample.fault != "cut" and not self.draw.draft
-        if judge is not None and judged:
+        judge = desk.judge_of(sample)
+        if judge is not None:
             tab = Tab(
                 _NOTHING_ASKED,
                 index=sample.index,

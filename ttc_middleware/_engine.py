@@ -19,7 +19,7 @@ from opentelemetry.trace import Span
 from . import _telemetry
 from ._bill import bill_of
 from ._calls import diversified
-from ._context import SCOPE, SETTINGS, TAB, Among, Tab, warn_once
+from ._context import SCOPE, SETTINGS, TAB, Among, Role, Tab, warn_once
 from ._draws import NO_CHOICES, Desk, DrawTask
 from ._errors import BadResponse, BudgetExceeded, BudgetUnenforceable, NotAccepted
 from ._plan import Invoke, Plan
@@ -210,7 +210,7 @@ class _Run(Generic[T]):
             if isinstance(item, Cancel):
                 if item.index in self.desk.by_index:
                     self.desk.by_index[item.index].scope.cancel()
-            elif await self._goes_on():
+            elif await self._goes_on(item):
                 draws.append(item)
         groups = self._grouped(draws)
         # One request and nothing to watch meanwhile: it is made right here. Handing it to a task of its own would let
@@ -227,15 +227,16 @@ class _Run(Generic[T]):
             finally:
                 TAB.reset(token)
 
-    async def _goes_on(self) -> bool:
-        """Whether another draw may start; it is then counted."""
+    async def _goes_on(self, draw: Draw) -> bool:
+        """Whether another draw may start; it is then counted, unless it only asks how to search."""
         desk = self.desk
         if desk.refusal is None and desk.ledger is not None:
             desk.refusal = desk.ledger.exhausted()
         if desk.refusal is not None or self.late:
             return False
         try:
-            await desk.take_sample()
+            if draw.kind != "routing":
+                await desk.take_sample()
         except BudgetExceeded as refusal:
             desk.refusal = refusal
         return desk.refusal is None
@@ -252,13 +253,15 @@ class _Run(Generic[T]):
             return [(draw, 1) for draw in wished]
         groups: list[tuple[Draw, int]] = []
         for draw in wished:
-            if groups and draw.seed is None and groups[-1][0] == draw:
+            if groups and draw.seed is None and draw.kind != "routing" and groups[-1][0] == draw:
                 groups[-1] = (draw, groups[-1][1] + 1)
             else:
                 groups.append((draw, 1))
         return groups
 
     def _wished(self, draw: Draw, index: int, request: Request | None) -> Draw:
+        if draw.kind == "routing":
+            return draw
         if draw.thinking is None and self.plan.thinking is not None:
             draw = replace(draw, thinking=self.plan.thinking)
         return diversified(draw, index, request)
@@ -266,7 +269,8 @@ class _Run(Generic[T]):
     def _launch(self, draw: Draw, count: int) -> DrawTask:
         desk, first = self.desk, len(self.desk.by_index)
         heard = len(self.scope.trackers)
-        tab = Tab(draw, index=first, whole=True, parent=desk.outer_tab, among=self.among, trackers=heard)
+        role: Role = "routing" if draw.kind == "routing" else "sample"
+        tab = Tab(draw, index=first, role=role, whole=True, parent=desk.outer_tab, among=self.among, trackers=heard)
         task = DrawTask(desk, first, count, draw, tab)
         self.desk.tasks.append(task)
         self.desk.by_index.update(dict.fromkeys(range(first, first + count), task))
@@ -329,7 +333,8 @@ class _Run(Generic[T]):
 
     def _result(self, bill: Bill) -> Result[T]:
         winner = self.winner
-        samples = tuple(sorted(self.desk.finished, key=lambda sample: sample.index))
+        drawn = [sample for sample in self.desk.finished if sample.draw.kind != "routing"]
+        samples = tuple(sorted(drawn, key=lambda sample: sample.index))
         accepted = winner is not None and winner.accepted
         refused = self.desk.refusal
         out: StopReason = "deadline" if refused is not None and refused.resource == "seconds" else "budget"

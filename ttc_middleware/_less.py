@@ -27,7 +27,9 @@ def less_thinking(wish: Draw, reading: Reading, leaf: Leaf, adapter: Adapter, ca
     silent = reading.status == "truncated" and reading.fault is None and not reading.tool_calls
     if not silent or (reading.text or "").strip() or usage is None or not usage.output_tokens:
         return None
-    if usage.reasoning_tokens == 0 or wish.draft or leaf.request.choices != 1 or not leaf.retried or not leaf.retries:
+    if usage.reasoning_tokens == 0 or wish.kind != "answer" or leaf.request.choices != 1:
+        return None
+    if not leaf.retried or not leaf.retries:
         return None
     asked = wish.thinks
     if Capability.THINKING not in adapter.can or (asked is not None and (asked.is_off or asked.prompted)):

@@ -12,7 +12,7 @@ from ._budget import Budget
 from ._context import SCOPE, SETTINGS, warn_once
 from ._plan import OnReject, PlainFunction, Plan
 from ._policy import Policy, PolicyScope, check_options
-from ._strategy import check_strategy, needs, needs_verifier
+from ._strategy import check_strategy, judges, needs, needs_verifier
 from ._thinking import Thinking, ThinkingLike, thinking_of
 from ._types import Adapter, Capability, Strategy
 from ._verify import Check, prepare
@@ -89,6 +89,8 @@ class Site:
                 f"{strategy!r} needs a verifier to choose by, and {self.name} has none: give verifier=…, or use"
                 " ttc.SelfConsistency(…), which votes"
             )
+        for judge in judges(strategy):
+            prepare(judge, self.known)
         lacking = needs(strategy) - self.adapter.can
         if lacking:
             words = ", ".join(sorted(each.value for each in lacking))

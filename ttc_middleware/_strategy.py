@@ -39,5 +39,10 @@ def needs_all(strategy: Strategy) -> bool:
     return bool(_said(strategy, "wants_all", default=False))
 
 
+def judges(strategy: Strategy) -> tuple[Any, ...]:
+    """The verifiers that its draws name."""
+    return tuple(_said(strategy, "judges", default=()))
+
+
 def _said(strategy: Strategy, name: str, *, default: Any) -> Any:
     return getattr(strategy, name, default)

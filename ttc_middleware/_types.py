@@ -10,7 +10,7 @@ decides what to draw next and which sample wins:
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Generator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Context, Decimal, DivisionByZero, InvalidOperation, Overflow
 from enum import Enum
@@ -32,6 +32,16 @@ Fault = Literal[
 """Why a sample is not an answer, as a closed set: the first seven words name faults of the service, "refused" and
 "filtered" the model's or the provider's own no, "cut" a stream that ended early, "error" the wrapped function's own
 exception."""
+
+Kind = Literal["answer", "step", "draft", "routing"]
+"""What a draw is for.
+
+- "answer": judged by the call site's verifier; can win.
+- "step": a part of an answer that a later draw goes on with. What there is so far is scored by `Draw.judge`, or by the
+  call site's verifier; where the answer ends with it, it is an answer like any other.
+- "draft": a part that nobody judges, such as thinking; never an answer.
+- "routing": a question about how to search; never an answer, not counted in `Budget(samples=)`, *routing* on the bill.
+"""
 
 StopReason = Literal["accepted", "decided", "budget", "deadline", "passed through"]
 """Why a search ended: its winner was accepted; the strategy had what it wanted; a limit ran out; nothing was scaled."""
@@ -269,8 +279,14 @@ class Draw(Brief):
     """Said to the model as a user message after the call's own."""
     extend: str | None = None
     """A partial answer to continue, where the backend can; the sample is the whole answer, this part included."""
-    draft: bool = False
-    """A step that a later draw is to continue: what it brings is no answer, and is not judged."""
+    kind: Kind = "answer"
+    ends: Callable[[str], bool] | None = None
+    """Whether a text is a whole answer: for a step, where the server does not say that the model has ended."""
+    judge: Any = None
+    """A verifier in place of the call site's own; for a step, of what there is so far. None: the call site's."""
+    run: Callable[[], Any] | None = None
+    """Run in place of the call, for a question that no model answers: a plain or an async function, of kind "routing".
+    What it returns is the sample's output; model calls inside are *routing* on the bill."""
     model: str | None = None
     temperature: float | None = None
     seed: int | None = None
@@ -280,6 +296,8 @@ class Draw(Brief):
     stop: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
+        if self.run is not None and self.kind != "routing":
+            raise ValueError(f'Draw(run=) is for kind="routing", got kind={self.kind!r}')
         if self.thinking is not None:
             object.__setattr__(self, "thinking", thinking_of(self.thinking))
 
@@ -321,6 +339,8 @@ class Sample(Generic[T]):
     """The output as text, for verifiers that judge text; None where it is not text."""
     tool_calls: tuple[ToolCall, ...] = ()
     status: Status = "answer"
+    ended: bool | None = None
+    """Whether the model ended by itself, and not at a stop word or a limit; None where nobody says."""
     fault: Fault | None = None
     error: Exception | None = None
     """What a failed draw raised."""
@@ -339,9 +359,16 @@ class Sample(Generic[T]):
         return certainty(self.gaps, self.usage)
 
     @property
+    def whole(self) -> bool:
+        """Whether it is an answer, or would be had it not failed: no unfinished step, no draft, no routing."""
+        if self.draw.kind == "step":
+            return self.ended is True and self.status != "failed"
+        return self.draw.kind == "answer"
+
+    @property
     def accepted(self) -> bool:
-        """Whether the verifier accepted it."""
-        return self.verdict is not None and bool(self.verdict.accepted)
+        """Whether the verifier accepted it, as a whole answer."""
+        return self.whole and self.verdict is not None and bool(self.verdict.accepted)
 
     @property
     def score(self) -> float | None:
@@ -422,8 +449,9 @@ Search: TypeAlias = Generator[Sequence[Union[Draw, Cancel]], Optional[Sample[T]]
 class Strategy(Protocol):
     """How to search. Any frozen object with this method will do.
 
-    Three optional class or instance attributes say more: `needs_verifier` (bool), `needs` (the capabilities that a
-    draw of it asks for) and `wants_all` (bool: it waits for every draw of a step, so equal ones may share a request).
+    Four optional class or instance attributes say more: `needs_verifier` (bool), `needs` (the capabilities that a draw
+    of it asks for), `wants_all` (bool: it waits for every draw of a step, so equal ones may share a request) and
+    `judges` (the verifiers that its draws name, to be checked against the function at decoration).
     """
 
     def search(self, call: Call, /) -> Search[Any]:
@@ -498,6 +526,8 @@ class Reading:
     fault: Fault | None = None
     usage: Usage | None = None
     """None: the provider reported none."""
+    ended: bool | None = None
+    """Whether the model ended by itself, and not at a stop word or a limit; None where that is not known."""
     partial: bool = False
     """The usage leaves something out: it is the least that the call cost."""
     model: str | None = None

@@ -44,6 +44,7 @@ class Outcome:
         feedback: what the verifier finds wrong.
         status: only answers vote, and a failed sample has no output and no verdict.
         verifier_failed: the verifier broke on it.
+        ended: the model ended by itself, which makes an answer of a step; None: nobody says.
 
     Raises:
         ValueError: the score is outside 0 to 1.
@@ -55,6 +56,7 @@ class Outcome:
     feedback: str | None = None
     status: Status = "answer"
     verifier_failed: bool = False
+    ended: bool | None = None
 
     def __repr__(self) -> str:
         given = {each.name: getattr(self, each.name) for each in fields(self)}
@@ -140,7 +142,7 @@ def play(
         if winner not in game.sent:
             raise ContractBroken(f"returns {winner!r:.200}, which is none of the samples it was sent") from None
     except NoSamples:
-        answers = [sample for sample in game.sent if not sample.draw.draft]
+        answers = [sample for sample in game.sent if sample.whole]
         if answers:
             raise ContractBroken(f"finds no sample among the {len(answers)} that it was sent") from None
     finally:
@@ -179,7 +181,7 @@ class _Game:
             raise ContractBroken(f"must yield a sequence of draws, got {step!r:.200}")
         for item in cast("Sequence[object]", step):
             if isinstance(item, Cancel):
-                if item.index not in range(len(self.draws)):
+                if item.index not in range(len(self.draws) + self.refused):
                     raise ContractBroken(f"cancels draw {item.index}, which was never started")
                 if self.under_way.pop(item.index, None) is not None:
                     self.cancelled.append(item.index)
@@ -249,7 +251,8 @@ def _sample(index: int, draw: Draw, ending: Ending) -> Sample[Any]:
         status=ending.status,
         fault="error" if failed else None,
         error=RuntimeError(f"draw {index} failed") if failed else None,
-        verdict=None if draw.draft else ending.verdict,
+        ended=ending.ended,
+        verdict=None if draw.kind in ("draft", "routing") else ending.verdict,
     )
 
 
@@ -336,7 +339,7 @@ def _keeps_promises(
     again = play(strategy, outcomes, arrival=arrival, ends_after=ends_after)
     if (again.index, len(again.draws)) != (played.index, len(played.draws)):
         raise ContractBroken(f"chose {played.index}, then {again.index}, from the same samples in the same order")
-    failed = [sample.status == "failed" for sample in played.samples if not sample.draw.draft]
+    failed = [sample.status == "failed" for sample in played.samples if sample.whole]
     if played.winner is not None and played.winner.status == "failed" and not all(failed):
         raise ContractBroken("lets a failed sample win over one that did not fail")
     if same_for_any_order is None:

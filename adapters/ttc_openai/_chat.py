@@ -71,6 +71,8 @@ class Chat:
             body["messages"] = [*(body.get("messages") or []), {"role": "user", "content": draw.instruction}]
         if draw.extend is not None:
             body = asking(body, draw.extend, self.continues)
+        if draw.kind == "step" and self.continues != "no":
+            body["verbose"] = True  # llama.cpp then says whether the model or a stop word has ended it
         return replace(call, arguments=body)
 
     def merge(self, call: Call, n: int, /) -> Call:
@@ -147,6 +149,7 @@ class Chat:
             return Reading(status="failed", fault="empty", **known)
         message = get(choices[0], "message")
         known["finish_reasons"] = tuple(str(get(choice, "finish_reason")) for choice in choices)
+        known["ended"] = _ended(output, choices[0])
         calls = tuple(
             ToolCall(str(get(call, "function", "name")), str(get(call, "function", "arguments") or ""))
             for call in get(message, "tool_calls") or ()
@@ -168,6 +171,17 @@ class Chat:
         # OpenAI's newer models refuse the old name; other servers may ignore the new one, which would void a budget.
         new = self.provider == "azure.ai.openai" or (self.server or "api.openai.com").endswith("openai.com")
         return "max_completion_tokens" if new else "max_tokens"
+
+
+def _ended(output: Any, choice: Any) -> bool | None:
+    """Whether the model ended by itself, where the server tells a stop word from that: llama.cpp and vLLM do."""
+    kind = get(output, "__verbose", "stop_type")
+    if isinstance(kind, str):
+        return kind == "eos"
+    if get(choice, "finish_reason") == "length":
+        return False
+    extra = cast("Mapping[str, Any]", choice if isinstance(choice, Mapping) else get(choice, "model_extra") or {})
+    return extra["stop_reason"] is None if "stop_reason" in extra else None
 
 
 def _shares(usage: Any, weights: Sequence[int]) -> list[Any]:

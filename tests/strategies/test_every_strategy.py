@@ -7,40 +7,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
+from every_strategy import ALL, STEERED
 from nightly import examples
 
 import ttc_middleware as ttc
 from ttc_middleware import _strategy
 from ttc_middleware.testing import ContractBroken, Outcome, check_strategy, play
-
-ALL = [
-    ttc.Single(),
-    ttc.BestOfN(1),
-    ttc.BestOfN(5),
-    ttc.BestOfN(5, at_once=2),
-    ttc.BestOfN(5, stop="all"),
-    ttc.BestOfN(5, stop="all", at_once=2),
-    ttc.SelfConsistency(1),
-    ttc.SelfConsistency(6),
-    ttc.SelfConsistency(7, at_once=2),
-    ttc.SelfConsistency(5, by=len),
-    ttc.Refine(1),
-    ttc.Refine(4),
-    ttc.FirstFinished(1, 4),
-    ttc.FirstFinished(3, 6),
-    ttc.FirstFinished(2, 4, by=len),
-    ttc.Race(1),
-    ttc.Race(9, first=4, more=2, lead=3),
-    ttc.Race(7, first=7, more=1, lead=7, by=len),
-    ttc.Race(10, first=1, more=3, lead=2),
-    ttc.Race(12, first=4, certify=0.2),
-    ttc.BudgetForcing(max_tokens=8),
-    ttc.BudgetForcing(max_tokens=100, min_tokens=20, extend="Hmm", times=5),
-    ttc.ThinkLonger(),
-    ttc.ThinkLonger(("low", 2_000, ttc.Thinking(effort="high"))),
-]
-STEERED = (ttc.BudgetForcing, ttc.ThinkLonger)
-"""Those whose first draw already says how much to think."""
 
 
 @pytest.mark.parametrize("strategy", ALL, ids=repr)

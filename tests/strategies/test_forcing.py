@@ -18,7 +18,7 @@ def test_what_stood_before_is_not_said_twice_whether_or_not_a_server_repeats_it(
             "<think>\nab\nWait",
             "<think>\nab\nWait, cd\n</think>\n\n",
         ]
-        assert [draw.draft for draw in played.draws] == [True, True, False]
+        assert [draw.kind for draw in played.draws] == ["draft", "draft", "answer"]
         assert [draw.max_tokens for draw in played.draws] == [50, 50, None]
         assert played.index == 2
 

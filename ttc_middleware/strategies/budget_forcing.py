@@ -75,7 +75,7 @@ class BudgetForcing(Brief):
         while True:
             left = self.max_tokens - used
             last = steps[-1] if steps else None
-            draw = Draw(parent=last, extend=text, draft=True, stop=(CLOSE,), max_tokens=left)
+            draw = Draw(parent=last, extend=text, kind="draft", stop=(CLOSE,), max_tokens=left)
             drawn = yield from gather([draw])
             if not drawn:
                 return best([])  # a thought is no answer

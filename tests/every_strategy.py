@@ -1,0 +1,34 @@
+"""One of each kind of every strategy, for what all of them promise."""
+
+from __future__ import annotations
+
+import ttc_middleware as ttc
+
+ALL = [
+    ttc.Single(),
+    ttc.BestOfN(1),
+    ttc.BestOfN(5),
+    ttc.BestOfN(5, at_once=2),
+    ttc.BestOfN(5, stop="all"),
+    ttc.BestOfN(5, stop="all", at_once=2),
+    ttc.SelfConsistency(1),
+    ttc.SelfConsistency(6),
+    ttc.SelfConsistency(7, at_once=2),
+    ttc.SelfConsistency(5, by=len),
+    ttc.Refine(1),
+    ttc.Refine(4),
+    ttc.FirstFinished(1, 4),
+    ttc.FirstFinished(3, 6),
+    ttc.FirstFinished(2, 4, by=len),
+    ttc.Race(1),
+    ttc.Race(9, first=4, more=2, lead=3),
+    ttc.Race(7, first=7, more=1, lead=7, by=len),
+    ttc.Race(10, first=1, more=3, lead=2),
+    ttc.Race(12, first=4, certify=0.2),
+    ttc.BudgetForcing(max_tokens=8),
+    ttc.BudgetForcing(max_tokens=100, min_tokens=20, extend="Hmm", times=5),
+    ttc.ThinkLonger(),
+    ttc.ThinkLonger(("low", 2_000, ttc.Thinking(effort="high"))),
+]
+STEERED = (ttc.BudgetForcing, ttc.ThinkLonger)
+"""Those whose first draw already says how much to think."""
