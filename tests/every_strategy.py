@@ -29,6 +29,12 @@ ALL = [
     ttc.BudgetForcing(max_tokens=100, min_tokens=20, extend="Hmm", times=5),
     ttc.ThinkLonger(),
     ttc.ThinkLonger(("low", 2_000, ttc.Thinking(effort="high"))),
+    ttc.BeamSearch(4, 2, 3),
+    ttc.BeamSearch(6, 1, 2, steps=ttc.Steps("\n", max_tokens=9, ends="^a"), value=ttc.verifiers.Regex("a")),
+    ttc.DVTS(4, 2, 3),
+    ttc.DVTS(6, 3, 2, steps=ttc.Steps(ends="b")),
 ]
-STEERED = (ttc.BudgetForcing, ttc.ThinkLonger)
-"""Those whose first draw already says how much to think."""
+STEPS = (ttc.BeamSearch, ttc.DVTS)
+"""Those that draw step by step."""
+STEERED = (ttc.BudgetForcing, ttc.ThinkLonger, *STEPS)
+"""Those whose first draw is not the unchanged call."""

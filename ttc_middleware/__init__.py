@@ -50,6 +50,8 @@ from ._types import (
     Verifier,
 )
 from .strategies import (
+    DVTS,
+    BeamSearch,
     BestOfN,
     BudgetForcing,
     FirstFinished,
@@ -57,6 +59,7 @@ from .strategies import (
     Refine,
     SelfConsistency,
     Single,
+    Steps,
     ThinkLonger,
 )
 
@@ -64,9 +67,11 @@ if _TYPE_CHECKING:
     from . import verifiers
 
 __all__ = [
+    "DVTS",
     "Adapter",
     "BadResponse",
     "Balance",
+    "BeamSearch",
     "BestOfN",
     "Bill",
     "Budget",
@@ -96,6 +101,7 @@ __all__ = [
     "Search",
     "SelfConsistency",
     "Single",
+    "Steps",
     "Strategy",
     "TTCError",
     "ThinkLonger",

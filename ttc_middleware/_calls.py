@@ -67,9 +67,8 @@ _Step = Union[Send, Wait, Sleep]
 def diversified(draw: Draw, index: int, request: Request | None) -> Draw:
     """Warm up parallel draws of a caller whose own temperature would make them all equal."""
     cold = request is not None and request.temperature is not None and request.temperature <= _COLD
-    return (
-        replace(draw, temperature=WARM) if cold and index and draw.parent is None and draw.temperature is None else draw
-    )
+    alike = draw.parent is None or draw.kind == "step"
+    return replace(draw, temperature=WARM) if cold and index and alike and draw.temperature is None else draw
 
 
 _refused: set[tuple[str, str]] = set()  # (model, parameter): what a model has turned down is not asked again

@@ -286,9 +286,12 @@ class DrawTask:
 
     def _ended(self, reading: Reading) -> bool | None:
         """Whether the answer has ended, as the server says, or as the draw reads it."""
-        if self.draw.ends is None or reading.ended or reading.text is None:
-            return reading.ended
-        return True if self.draw.ends(reading.text) else reading.ended
+        ended = reading.ended
+        if reading.stop_word is not None:  # one of the caller's own ends the answer
+            ended = reading.stop_word not in (self.draw.stop or ())
+        if self.draw.ends is not None and reading.text is not None and self.draw.ends(reading.text):
+            return True
+        return ended
 
     def _look_inside(self) -> None:
         """Note what a function does inside its draws, or hides there."""

@@ -528,6 +528,8 @@ class Reading:
     """None: the provider reported none."""
     ended: bool | None = None
     """Whether the model ended by itself, and not at a stop word or a limit; None where that is not known."""
+    stop_word: str | None = None
+    """The stop word that it ended at; None where there was none, or nobody says."""
     partial: bool = False
     """The usage leaves something out: it is the least that the call cost."""
     model: str | None = None

@@ -315,6 +315,7 @@ _OUTCOMES = (
     [
         *(Outcome(output=text, score=score) for text in "abc" for score in (0.0, 0.5, 1.0)),
         Outcome(output="a", score=0.5, feedback="wrong"),
+        *(Outcome(output=text, score=score, ended=True) for text in "ab" for score in (0.5, 1.0)),
         *(Outcome(output=text, verifier_failed=True) for text in "ab"),
         *(Outcome(output="a", score=0.5, status=status, accepted=False) for status in _NOT_ANSWERS),
     ],

@@ -59,7 +59,7 @@ class Chat:
             "model": draw.model,
             "temperature": draw.temperature,
             "seed": draw.seed,
-            "stop": None if draw.stop is None else list(draw.stop),
+            "stop": None if draw.stop is None else [*draw.stop, *(_stop_words(body) if draw.kind == "step" else ())],
             self._limit_name(body): draw.max_tokens,
         }
         body.update({name: value for name, value in named.items() if value is not None})
@@ -149,7 +149,7 @@ class Chat:
             return Reading(status="failed", fault="empty", **known)
         message = get(choices[0], "message")
         known["finish_reasons"] = tuple(str(get(choice, "finish_reason")) for choice in choices)
-        known["ended"] = _ended(output, choices[0])
+        known["ended"], known["stop_word"] = _ended(output, choices[0])
         calls = tuple(
             ToolCall(str(get(call, "function", "name")), str(get(call, "function", "arguments") or ""))
             for call in get(message, "tool_calls") or ()
@@ -173,15 +173,25 @@ class Chat:
         return "max_completion_tokens" if new else "max_tokens"
 
 
-def _ended(output: Any, choice: Any) -> bool | None:
-    """Whether the model ended by itself, where the server tells a stop word from that: llama.cpp and vLLM do."""
-    kind = get(output, "__verbose", "stop_type")
-    if isinstance(kind, str):
-        return kind == "eos"
+def _stop_words(body: Mapping[str, Any]) -> Sequence[str]:
+    """The caller's own."""
+    stop = body.get("stop") or ()
+    return [stop] if isinstance(stop, str) else stop
+
+
+def _ended(output: Any, choice: Any) -> tuple[bool | None, str | None]:
+    """Whether the model ended by itself, or at which stop word, where the server says: llama.cpp and vLLM do."""
     if get(choice, "finish_reason") == "length":
-        return False
+        return False, None
+    told = get(output, "__verbose")
+    if isinstance(told, dict):
+        word = get(told, "stopping_word")
+        return get(told, "stop_type") == "eos", word if isinstance(word, str) and word else None
     extra = cast("Mapping[str, Any]", choice if isinstance(choice, Mapping) else get(choice, "model_extra") or {})
-    return extra["stop_reason"] is None if "stop_reason" in extra else None
+    if "stop_reason" not in extra:
+        return None, None
+    word = extra["stop_reason"]
+    return word is None, word if isinstance(word, str) else None
 
 
 def _shares(usage: Any, weights: Sequence[int]) -> list[Any]:

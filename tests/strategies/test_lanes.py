@@ -71,9 +71,7 @@ def test_inside_another_it_goes_as_it_does_alone(strategy, outcomes, arrival, en
 
 @pytest.mark.parametrize("strategy", ALL, ids=repr)
 def test_after_other_draws_it_goes_as_it_does_alone(strategy):
-    outcomes = [
-        Outcome(output=text, score=score) for text, score in zip("abcabcabca", [0.5, 0.2, 0.9] * 4, strict=False)
-    ]
+    outcomes = [Outcome(output="abc"[place % 3], score=(0.5, 0.2, 0.9)[place % 3]) for place in range(12)]
     alone = play(strategy, outcomes)
     after = play(Inside(strategy, 3), ["other"] * 3 + outcomes)
     assert after.index == alone.index + 3

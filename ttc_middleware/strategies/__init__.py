@@ -1,7 +1,10 @@
 """How to search: one algorithm a file, each a pure generator that cites its paper."""
 
+from ._steps import Steps
+from .beam_search import BeamSearch
 from .best_of_n import BestOfN
 from .budget_forcing import BudgetForcing
+from .dvts import DVTS
 from .first_finished import FirstFinished
 from .race import Race
 from .refine import Refine
@@ -11,6 +14,8 @@ from .think_longer import ThinkLonger
 from .thinks import Thinks
 
 __all__ = [
+    "DVTS",
+    "BeamSearch",
     "BestOfN",
     "BudgetForcing",
     "FirstFinished",
@@ -18,6 +23,7 @@ __all__ = [
     "Refine",
     "SelfConsistency",
     "Single",
+    "Steps",
     "ThinkLonger",
     "Thinks",
 ]

@@ -11,7 +11,7 @@ from ttc_middleware._types import Cancel, Draw, Sample
 
 _PATIENCE = 1_000  # as the engine's
 
-Steps = Generator[Sequence[Union[Draw, Cancel]], Optional[Sample[Any]], Any]
+Part = Generator[Sequence[Union[Draw, Cancel]], Optional[Sample[Any]], Any]
 """A search, or a part of one, like `gather()`: what it returns is a sample or a list of them."""
 
 
@@ -34,7 +34,7 @@ class Lanes:
         self._owners: list[tuple[_Lane, int]] = []
         self._late: list[Cancel] = []
 
-    def run(self, steps: Steps) -> Steps:
+    def run(self, steps: Part) -> Part:
         """Run one, and return what it returns.
 
         Raises:
@@ -45,7 +45,7 @@ class Lanes:
             raise NoSamples("no sample to choose from")
         return values[0]
 
-    def together(self, searches: Sequence[Steps], *, until: Callable[[Any], bool] | None = None) -> Steps:
+    def together(self, searches: Sequence[Part], *, until: Callable[[Any], bool] | None = None) -> Part:
         """Run several side by side.
 
         Args:
@@ -112,7 +112,7 @@ class Lanes:
 class _Lane:
     """One of them."""
 
-    def __init__(self, steps: Steps) -> None:
+    def __init__(self, steps: Part) -> None:
         self.steps = steps
         self.open = True
         self.value: Any = None

@@ -1,0 +1,157 @@
+"""Searches over steps, against a model that writes digits: the score of a prefix is how many of them are right."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+import ttc_middleware as ttc
+from ttc_middleware.testing import Outcome, play
+
+TARGET = "314159"
+
+
+def right(text: str) -> int:
+    """Digits that are right, from the first on."""
+    digits = text.split()
+    wrong = (place for place, digit in enumerate(digits) if digit != TARGET[place])
+    return next(wrong, len(digits))
+
+
+def model(seed: int = 0, *, tells: bool = True):
+    """Writes a digit a line, the right one in one of two cases, and ends after the last; `tells` whether it has ended."""
+    chance = random.Random(seed)
+
+    def outcome(index, draw):
+        before = draw.extend or ""
+        assert not before or before.endswith("\n") or before.count("\n") == len(TARGET) - 1, f"{before!r} is no line"
+        digits, added = before.split(), []
+        while len(digits) + len(added) < len(TARGET):
+            added.append(chance.choice([TARGET[len(digits) + len(added)], "0"]))
+            if draw.kind == "step":
+                break
+        ended = len(digits) + len(added) == len(TARGET)
+        whole = before + "\n".join(added)
+        judged = draw.kind == "answer" or (ended and tells)
+        score = right(whole) / len(TARGET)
+        return Outcome(output=whole, score=float(score == 1) if judged else score, ended=ended if tells else None)
+
+    return outcome
+
+
+STEPS = ttc.Steps("\n")
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    [ttc.BeamSearch(8, 4, steps=STEPS), ttc.BeamSearch(8, 8, steps=STEPS), ttc.DVTS(8, 2, steps=STEPS)],
+    ids=repr,
+)
+@pytest.mark.parametrize("tells", [True, False], ids=["told when it ends", "not told"])
+def test_a_search_finds_what_a_single_answer_has_one_chance_in_64_of(strategy, tells):
+    found = [play(strategy, model(seed, tells=tells)) for seed in range(20)]
+    # In a group of 4, a step goes wrong once in 16 times.
+    assert sum(played.winner.accepted for played in found) >= 15
+    assert all(played.winner.whole for played in found)
+
+
+def test_a_beam_search_keeps_the_best_prefixes_and_goes_on_with_each_so_many_times():
+    scores = {"a": 0.9, "b": 0.2, "c": 0.7, "d": 0.1}
+    texts = iter("abcd" + "efgh")
+
+    def outcome(index, draw):
+        text = (draw.extend or "") + next(texts)
+        return Outcome(output=text, score=scores.get(text[0], 0.0), ended=len(text) > 2)
+
+    played = play(ttc.BeamSearch(4, 2, steps=STEPS), outcome)
+    assert [draw.extend for draw in played.draws] == [None] * 4 + ["a\n", "a\n", "c\n", "c\n"]
+    assert [draw.parent.text for draw in played.draws[4:]] == ["a", "a", "c", "c"]
+    assert played.index == 4
+
+
+def test_equal_prefixes_take_one_place_in_the_beam():
+    def outcome(index, draw):
+        if draw.parent is None:
+            return Outcome(output="aab"[index % 3], score=(0.9, 0.9, 0.1)[index % 3])
+        return Outcome(output=draw.extend + "x", score=0.5, ended=True)
+
+    played = play(ttc.BeamSearch(6, 3, steps=STEPS), outcome)
+    assert [draw.extend for draw in played.draws[6:]] == ["a\n"] * 3 + ["b\n"] * 3
+
+
+def test_groups_know_nothing_of_each_other():
+    def outcome(index, draw):
+        if draw.parent is None:
+            return Outcome(output="wxyz"[index], score=(0.9, 0.8, 0.2, 0.1)[index])
+        return Outcome(output=draw.extend + "!", score=0.5, ended=True)
+
+    played = play(ttc.DVTS(4, 2, steps=STEPS), outcome)
+    assert [draw.extend for draw in played.draws[4:]] == ["w\n", "w\n", "y\n", "y\n"]
+
+
+@pytest.mark.parametrize("strategy", [ttc.BeamSearch(4, 2, 3, steps=STEPS), ttc.DVTS(4, 2, 3, steps=STEPS)], ids=repr)
+def test_at_the_depth_what_was_kept_is_drawn_to_its_end(strategy):
+    played = play(strategy, lambda index, draw: Outcome(output=(draw.extend or "") + f"s{index}", score=0.5))
+    assert [draw.kind for draw in played.draws] == ["step"] * 12 + ["answer"] * 2
+    assert played.winner.draw.kind == "answer"
+    assert max(draw.extend.count("\n") for draw in played.draws if draw.extend) == 3
+
+
+def test_a_step_that_was_cut_at_its_limit_is_gone_on_with_as_it_is():
+    def outcome(index, draw):
+        return Outcome(output=(draw.extend or "") + "word", score=0.5, status="truncated")
+
+    played = play(ttc.BeamSearch(1, 1, 3, steps=STEPS), outcome)
+    assert [draw.extend for draw in played.draws] == [None, "word", "wordword", "wordwordword"]
+
+
+def test_where_nothing_is_finished_the_best_prefix_is_what_there_is():
+    played = play(
+        ttc.BeamSearch(4, 2, steps=STEPS), [Outcome(output=text, score=0.1 * n) for n, text in enumerate("abcd")]
+    )
+    assert (played.index, played.winner.whole, played.winner.accepted) == (3, False, False)
+
+
+def test_a_verifier_of_prefixes_is_named_by_every_step_and_by_no_answer():
+    def prefix(output):
+        return 0.5
+
+    played = play(
+        ttc.BeamSearch(2, 1, 2, steps=STEPS, value=prefix), lambda index, draw: Outcome(output=f"a{index}", score=0.5)
+    )
+    assert {(draw.kind, draw.judge) for draw in played.draws} == {("step", prefix), ("answer", None)}
+    assert ttc.BeamSearch(value=prefix).judges == (prefix,)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (lambda: ttc.BeamSearch(2, 4), "must not be below expand=4"),
+        (lambda: ttc.BeamSearch(0, 1), "whole number from 1"),
+        (lambda: ttc.BeamSearch(depth=0), "whole number from 1"),
+        (lambda: ttc.DVTS(6, 4), "multiple of groups=4"),
+        (lambda: ttc.Steps(""), "text between two steps"),
+        (lambda: ttc.Steps(max_tokens=0), "whole number from 1"),
+        (lambda: ttc.Steps(ends="("), "regular expression"),
+    ],
+    ids=["expand", "beams", "depth", "groups", "separator", "max_tokens", "ends"],
+)
+def test_bad_arguments_are_refused_with_the_rule_and_the_value(wrong, said):
+    with pytest.raises(ValueError, match=said):
+        wrong()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [lambda: ttc.BeamSearch(steps="\n"), lambda: ttc.DVTS(value=3), lambda: ttc.Steps(ends=3)],
+    ids=["steps", "value", "ends"],
+)
+def test_things_of_another_kind_are_refused(wrong):
+    with pytest.raises(TypeError, match="must be a"):
+        wrong()
+
+
+def test_a_function_cannot_be_searched_step_by_step():
+    with pytest.raises(TypeError, match="a partial answer is not continued there"):
+        ttc.scale(ttc.BeamSearch(4), verifier=lambda output: True)(lambda x: "text")
