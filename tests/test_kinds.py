@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 import ttc_middleware as ttc
@@ -119,3 +121,40 @@ async def test_an_answer_in_steps_is_read_as_a_whole_and_compared_with_one_call(
 
     bill = (await f.run()).bill
     assert (bill.visible.tokens, bill.discarded.tokens, bill.plain.tokens) == (15 + 16, 17, 10 + 5 + 5)
+
+
+async def test_spans_and_the_record_say_what_each_draw_was_for(monkeypatch, tmp_path):
+    from traced import Traced  # noqa: PLC0415  # sets tracing up
+
+    traced = Traced(monkeypatch)
+    ttc.configure(record=tmp_path)
+
+    def ask():
+        ttc.record_usage(ttc.Usage(1, 3, 1))
+        return "hard"
+
+    class Steps:
+        def search(self, call):
+            yield from ttc.gather([ttc.Draw(kind="routing", run=ask)])
+            first = (yield from ttc.gather([ttc.Draw(kind="step")]))[0]
+            lost = ttc.Draw(parent=first, extend="one")
+            return (yield from ttc.gather([lost, lost]))[0]
+
+    await searched(Steps())
+    ttc.configure(record=None)
+    spans = sorted(traced.named("ttc.sample"), key=lambda span: span.attributes["ttc.sample.index"])
+    names = ("ttc.sample.kind", "ttc.sample.parent_index", "ttc.sample.outcome")
+    assert [tuple(span.attributes.get(name) for name in names) for span in spans] == [
+        ("routing", None, "lost"),
+        ("step", None, "continued"),
+        (None, 1, "won"),
+        (None, 1, "lost"),
+    ]
+    assert traced.one("invoke_workflow").attributes["ttc.samples.requested"] == 3
+    line = json.loads(next(tmp_path.glob("*.jsonl")).read_text())
+    assert [(sample["kind"], sample["parent"]) for sample in line["samples"]] == [
+        ("step", None),
+        ("answer", 1),
+        ("answer", 1),
+    ]
+    assert [call["role"] for call in line["calls"]] == ["routing", "sample", "sample", "sample"]

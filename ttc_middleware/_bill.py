@@ -21,7 +21,7 @@ def bill_of(draws: Draws, *, winner: Sample[Any] | None, unseen: bool, routing: 
     """The bill of a search; its parts add up to the sum of all entries on all tabs."""
     bill, plain, drawn = Bill(), Usage.zero(), False
     gaps = {"nothing observed": 1} if unseen else {}
-    continued = _continued(winner)
+    continued = steps_of(winner)
     if unseen:
         bill += Bill(visible=_UNSEEN)
     for tab, samples, judged in draws:
@@ -96,7 +96,7 @@ def _entry(entry: Entry, winner: Sample[Any] | None) -> Bill:
     return replace(visible_bill(share, part), discarded=minus(entry.usage, share), gaps=_gap(entry))
 
 
-def _continued(winner: Sample[Any] | None) -> frozenset[int]:
+def steps_of(winner: Sample[Any] | None) -> frozenset[int]:
     """The launch orders of the samples that the winner continues, step by step."""
     steps: set[int] = set()
     while winner is not None and winner.draw.extend is not None and winner.draw.parent is not None:

@@ -85,6 +85,11 @@ class Desk:
         if request is not None:
             NO_CHOICES.add((request.provider, request.server, request.model))
 
+    @property
+    def requested(self) -> int:
+        """Draws that were launched."""
+        return sum(task.draw.kind != "routing" for task in self.by_index.values())
+
     def sources(self, routing: Tab) -> frozenset[str]:
         """Who says what the model calls cost: the provider, a price table here, or both."""
         tabs = [routing, *(tab for task in self.tasks for tab in (task.tab, *task.verifications))]
@@ -164,7 +169,8 @@ class DrawTask:
         desk = self.desk
         TAB.set(self.tab)
         if not self.spans:
-            self.spans = [_telemetry.sample_span(self.first + place, desk.tags) for place in range(self.count)]
+            orders = range(self.first, self.first + self.count)
+            self.spans = [_telemetry.sample_span(index, self.draw, desk.tags) for index in orders]
         try:
             with self.scope, _telemetry.Current(self.spans[0]):
                 if desk.seated:

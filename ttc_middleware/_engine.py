@@ -17,7 +17,7 @@ from anyio.abc import TaskGroup
 from opentelemetry.trace import Span
 
 from . import _telemetry
-from ._bill import bill_of
+from ._bill import bill_of, steps_of
 from ._calls import diversified
 from ._context import SCOPE, SETTINGS, TAB, Among, Role, Tab, warn_once
 from ._draws import NO_CHOICES, Desk, DrawTask
@@ -112,9 +112,7 @@ class _Run(Generic[T]):
                 self.error = error
             finally:
                 seconds, sources = time.monotonic() - self.started, desk.sources(self.routing)
-                _telemetry.end_search(
-                    span, result, bill, requested=len(desk.by_index), seconds=seconds, sources=sources
-                )
+                _telemetry.end_search(span, result, bill, requested=desk.requested, seconds=seconds, sources=sources)
                 self._recorded(result or self._result(bill), span)
                 desk.release()
                 # Those outside an outer draw hear of this through that draw's own search.
@@ -317,12 +315,12 @@ class _Run(Generic[T]):
         """End every span, and add up."""
         # A sample whose error comes out is read by nobody.
         read = None if self.winner is None or self.winner.status == "failed" or self.winner.error else self.winner
-        won = -1 if read is None else read.index
+        outcomes = dict.fromkeys(steps_of(read), "continued") | ({} if read is None else {read.index: "won"})
         for task in self.desk.tasks:
             done = {sample.index: (sample, ended) for sample, ended in zip(task.samples, task.ended, strict=True)}
             for place, span in enumerate(task.spans):
                 sample, ended = done.get(task.first + place, (None, None))
-                outcome = "cancelled" if sample is None else "won" if sample.index == won else "lost"
+                outcome = "cancelled" if sample is None else outcomes.get(sample.index, "lost")
                 _telemetry.end_sample(span, sample, outcome, ended)
         return bill_of(
             [(task.tab, task.samples, task.verifications) for task in self.desk.tasks],

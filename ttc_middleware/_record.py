@@ -18,7 +18,7 @@ from typing import Any, cast
 
 from opentelemetry.trace import Span
 
-from ._context import Entry, Tab
+from ._context import Entry, Role, Tab
 from ._types import Call, Result
 
 LARGEST = 64 << 20
@@ -172,7 +172,7 @@ def line_of(
                 "feedback": None if sample.verdict is None else sample.verdict.feedback,
                 "error": None if sample.error is None else str(sample.error),
             }
-    roles = [("sample", tab) for tab, _ in draws]
+    roles: list[tuple[Role, Tab]] = [(tab.role, tab) for tab, _ in draws]
     roles += [("verifier", tab) for _, judged in draws for tab in judged]
     roles.append(("routing", routing))
     line["calls"] = [_called(role, entry, tab.index, started) for role, tab in roles for entry in tab.entries]

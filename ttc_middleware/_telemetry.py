@@ -30,7 +30,7 @@ from ._metrics import count_search
 from ._spans import NO_SPAN, OPENINFERENCE, Current, counted, end, keep_usage_off, now, start, tagged, tells_usage
 
 if TYPE_CHECKING:
-    from ._types import Bill, Result, Sample, Verdict
+    from ._types import Bill, Draw, Result, Sample, Verdict
 
 __all__ = [
     "NO_SPAN",
@@ -134,11 +134,15 @@ def _totals(bill: Bill) -> dict[str, Any]:
     return attributes
 
 
-def sample_span(index: int, tags: Mapping[str, str]) -> Span:
+def sample_span(index: int, draw: Draw, tags: Mapping[str, str]) -> Span:
     """One draw; not yet current."""
     span = start("ttc.sample")
     if span.is_recording():
         attributes: dict[str, Any] = {"ttc.sample.index": index, **tagged(tags)}
+        if draw.kind != "answer":
+            attributes["ttc.sample.kind"] = draw.kind
+        if draw.parent is not None:
+            attributes["ttc.sample.parent_index"] = draw.parent.index
         if OPENINFERENCE:
             attributes["openinference.span.kind"] = "CHAIN"
         span.set_attributes(attributes)

@@ -406,6 +406,8 @@ class Result(Generic[T]):
             "samples": [
                 {
                     "index": sample.index,
+                    "kind": sample.draw.kind,
+                    "parent": None if sample.draw.parent is None else sample.draw.parent.index,
                     "status": sample.status,
                     "fault": sample.fault,
                     "score": sample.score,

@@ -20,7 +20,12 @@ def right(text: str) -> int:
 
 
 def model(seed: int = 0, *, tells: bool = True):
-    """Writes a digit a line, the right one in one of two cases, and ends after the last; `tells` whether it has ended."""
+    """Writes a digit a line, the right one in one of two cases, and ends after the last.
+
+    Args:
+        seed: of its chances.
+        tells: whether it says that it has ended.
+    """
     chance = random.Random(seed)
 
     def outcome(index, draw):
