@@ -11,9 +11,10 @@ from hypothesis import settings
 from nightly import NIGHTLY
 
 # A run of every change repeats its examples, so that it fails for what was changed; the nightly one looks for new ones.
-settings.register_profile("repeatable", derandomize=True)
-if not NIGHTLY:
-    settings.load_profile("repeatable")
+# A busy machine takes any time at all: no test depends on it.
+settings.register_profile("nightly", deadline=None)
+settings.register_profile("repeatable", settings.get_profile("nightly"), derandomize=True)
+settings.load_profile("nightly" if NIGHTLY else "repeatable")
 
 
 @pytest.fixture(params=["asyncio", "trio"])

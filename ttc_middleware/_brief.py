@@ -27,4 +27,7 @@ class Brief:
 def _one(value: object) -> str:
     """A function by its name: its address would make every process another configuration."""
     name: str | None = getattr(value, "__qualname__", None)
-    return repr(value) if name is None else name.rpartition("<locals>.")[2]
+    if name is not None:
+        return name.rpartition("<locals>.")[2]
+    said = repr(value)  # of an object that holds functions, say
+    return f"{type(value).__name__}(…)" if " at 0x" in said else said

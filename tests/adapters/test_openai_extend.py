@@ -7,6 +7,7 @@ import pytest
 from openai_clients import CHAT, async_client, blocking_client, exact
 from provider import Provider, Reply, words
 
+import ttc_local
 import ttc_middleware as ttc
 import ttc_openai
 from ttc_openai import _extend
@@ -229,3 +230,66 @@ async def test_only_the_answer_is_judged_and_bound_to_a_form():
         assert judged == ["7"]  # what is to be JSON does not begin with words
         assert ("response_format" in thinking, "grammar" in thinking) == (False, False)
         assert (answer["response_format"], answer["grammar"]) == (form, "root")
+
+
+# Steps: whether the model has ended, or a stop word.
+
+
+def completion(finish, **more):
+    choice = {"index": 0, "message": {"role": "assistant", "content": "2 + 2 = 4"}, "finish_reason": finish}
+    return {"id": "1", "choices": [{**choice, **more.pop("choice", {})}], "usage": None, **more}
+
+
+@pytest.mark.parametrize(
+    ("answer", "ended", "word"),
+    [
+        (completion("stop", __verbose={"stop_type": "eos", "stopping_word": ""}), True, None),
+        (completion("stop", __verbose={"stop_type": "word", "stopping_word": "\n"}), False, "\n"),
+        (completion("length", __verbose={"stop_type": "limit", "stopping_word": ""}), False, None),
+        (completion("stop", choice={"stop_reason": None}), True, None),
+        (completion("stop", choice={"stop_reason": "\n"}), False, "\n"),
+        (completion("length", choice={"stop_reason": None}), False, None),
+        (completion("stop"), None, None),
+        (completion("stop", __verbose="yes"), None, None),
+    ],
+    ids=["llama.cpp, eos", "word", "limit", "vLLM, eos", "vLLM, word", "vLLM, limit", "others", "nonsense"],
+)
+def test_servers_say_whether_the_model_has_ended(answer, ended, word):
+    for output in (answer, openai.types.chat.ChatCompletion.construct(**answer)):
+        reading = ttc_openai.Chat().read(output)
+        assert (reading.ended, reading.stop_word) == (ended, word)
+
+
+STEP = ttc.Draw(kind="step", stop=("\n",), max_tokens=9)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("own", "sent"), [({}, ["\n"]), ({"stop": "END"}, ["\n", "END"]), ({"stop": ["a", "b"]}, ["\n", "a", "b"])]
+)
+async def test_a_step_ends_at_the_separator_and_at_the_callers_own_stop_words(own, sent):
+    with Provider(goes_on) as provider:
+        await answered(provider, Extends(STEP, ttc.Draw(stop=("x",))), **own)
+        stops = {tuple(body["stop"]): body.get("verbose") for body in provider.bodies if "stop" in body}
+        assert stops == {tuple(sent): True, ("x",): None}
+
+
+@pytest.mark.slow
+@pytest.mark.asyncio
+async def test_the_embedded_model_is_searched_step_by_step():
+    lines = "Write the names of four colours, one a line."
+    strategy = ttc.BeamSearch(4, 2, 3, steps=ttc.Steps("\n", max_tokens=12), value=lambda output: 0.5)
+    with ttc_local.serve() as server:
+        async with openai.AsyncOpenAI(base_url=server.base_url, api_key="none") as client:
+            scaled = ttc_openai.wrap(client, strategy, verifier=lambda output: False)
+            await scaled.chat.completions.create(
+                model=server.model, messages=[{"role": "user", "content": lines}], max_tokens=40, temperature=0.8
+            )
+            with ttc.tracking() as bill:
+                reply = await scaled.chat.completions.create(
+                    model=server.model, messages=[{"role": "user", "content": lines}], max_tokens=40, temperature=0.8
+                )
+    assert reply.choices[0].message.content
+    assert bill.bill.status == "exact"
+    assert bill.bill.total.calls >= 8
+    assert bill.bill.total.cached_tokens > 0
