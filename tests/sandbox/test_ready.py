@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from ttc_middleware._errors import SandboxFailed
 from ttc_middleware.sandbox import ForkServer, GuestFailed, Limits, Raised, Ready, Returned, Unfit, select
+from ttc_middleware.sandbox._child import Spawned
 from ttc_middleware.verifiers import UnitTests
 
 pytestmark = pytest.mark.anyio
@@ -137,6 +139,22 @@ async def test_a_server_that_was_killed_starts_again():
     await session.load(DOUBLE)
     assert await session.call("double", (4,), {}) == Returned(8)
     await session.kill()
+
+
+def test_a_process_that_dies_slowly_is_waited_for_when_the_next_one_starts():
+    with open(os.devnull) as nothing:  # noqa: PTH123  # its number is what is wanted
+        slow = Spawned(["/bin/sh", "-c", "trap '' TERM; while :; do sleep 9; done"], nothing.fileno())
+        pid = slow.pid
+        slow.close()  # as if it had been killed, and the machine were too busy
+        del slow
+        gc.collect()  # would complain of a process that nobody waits for
+        os.killpg(pid, signal.SIGKILL)
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        other = Spawned(["/bin/true"], nothing.fileno())
+    assert not Path(f"/proc/{pid}").exists()
+    os.waitid(os.P_PID, other.pid, os.WEXITED | os.WNOWAIT)
+    assert other.ended()
+    other.close()
 
 
 async def test_forks_see_nothing_of_each_other():

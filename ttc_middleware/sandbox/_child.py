@@ -51,6 +51,10 @@ class Child(Protocol):
         ...
 
 
+_dying: list[Spawned] = []
+"""Killed, and on a busy machine not dead yet when they were let go of: looked at again when the next one starts."""
+
+
 class Spawned:
     """A process that we have started, perhaps through a launcher.
 
@@ -63,6 +67,7 @@ class Spawned:
     """
 
     def __init__(self, command: Sequence[str], stdin: int) -> None:
+        _dying[:] = [each for each in _dying if not each.ended()]
         self._errors, errors = os.pipe()
         os.set_blocking(self._errors, False)
         try:
@@ -117,6 +122,8 @@ class Spawned:
     def close(self) -> str:
         said = self.said()
         self._let_go()
+        if not self.ended():
+            _dying.append(self)
         return said
 
     def disown(self) -> None:
