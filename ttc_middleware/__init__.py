@@ -31,6 +31,7 @@ from ._scale import current_draw, on_win, record_usage, scale, verifiable
 from ._scratchpad import Thoughts, extract_thinking
 from ._search import best, gather
 from ._thinking import Thinking
+from ._tree import Tree, TreeNode
 from ._types import (
     Adapter,
     Bill,
@@ -108,6 +109,8 @@ __all__ = [
     "Thinking",
     "Thoughts",
     "ToolCall",
+    "Tree",
+    "TreeNode",
     "Usage",
     "Verdict",
     "Verifier",

@@ -1,4 +1,4 @@
-"""How configuration prints: as one would write it."""
+"""How things print: configuration as one would write it, text of a model short and harmless."""
 
 from __future__ import annotations
 
@@ -31,3 +31,9 @@ def _one(value: object) -> str:
         return name.rpartition("<locals>.")[2]
     said = repr(value)  # of an object that holds functions, say
     return f"{type(value).__name__}(…)" if " at 0x" in said else said
+
+
+def short(text: str, width: int = 80) -> str:
+    """One line of a text, printable and at most this wide: what a model wrote may drive a terminal, or be no text."""
+    line = "".join(each if each.isprintable() else "?" for each in " ".join(text.split()))
+    return line if len(line) <= width else line[: width - 1] + "…"

@@ -14,10 +14,13 @@ from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Context, Decimal, DivisionByZero, InvalidOperation, Overflow
 from enum import Enum
-from typing import Any, Generic, Literal, Optional, Protocol, TypeAlias, TypeVar, Union
+from typing import TYPE_CHECKING, Any, Generic, Literal, Optional, Protocol, TypeAlias, TypeVar, Union
 
-from ._brief import Brief
+from ._brief import Brief, short
 from ._thinking import Thinking, ThinkingLike, thinking_of
+
+if TYPE_CHECKING:
+    from ._tree import Tree
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -394,6 +397,13 @@ class Result(Generic[T]):
     seconds: float = 0.0
     """From the call to the answer, on the clock."""
 
+    @property
+    def tree(self) -> Tree:
+        """The samples by what they were drawn from: prints, draws, and exports rows."""
+        from ._tree import tree_of  # noqa: PLC0415  # it is made of the types here
+
+        return tree_of(self)
+
     def to_dict(self) -> dict[str, Any]:
         """JSON types and no content: outputs, prompts and feedback stay out."""
         return {
@@ -431,17 +441,11 @@ class Result(Generic[T]):
             score = "" if sample.score is None else f" score {sample.score:.2f}"
             why = "" if sample.fault is None else f" ({sample.fault})"
             said = (
-                "" if sample.verdict is None or not sample.verdict.feedback else f": {_short(sample.verdict.feedback)}"
+                "" if sample.verdict is None or not sample.verdict.feedback else f": {short(sample.verdict.feedback)}"
             )
             tokens = f", {sample.usage.tokens:,} tokens" if sample.usage.tokens else ""
             lines.append(f" {won}{sample.index:>3} {sample.status}{why}{score}{tokens}{said}")
         return "\n".join(lines)
-
-
-def _short(text: str, width: int = 80) -> str:
-    # What a model wrote may drive a terminal, or be no text at all.
-    line = "".join(each if each.isprintable() else "?" for each in " ".join(text.split()))
-    return line if len(line) <= width else line[: width - 1] + "…"
 
 
 Search: TypeAlias = Generator[Sequence[Union[Draw, Cancel]], Optional[Sample[T]], Sample[T]]
