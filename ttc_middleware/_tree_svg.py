@@ -12,7 +12,7 @@ from ._tree import Tree, TreeNode, cost, new_text, summary
 
 _LABELLED = 80
 """Up to this many leaves each has a row that text fits into."""
-_ROW = 26.0
+_ROW = 30.0
 _TALLEST = 2_400.0
 """Pixels that more leaves share, as long as each can be seen."""
 _THINNEST = 4.0
@@ -25,10 +25,10 @@ _COLORS = ((0x44, 0x01, 0x54), (0x3B, 0x52, 0x8B), (0x21, 0x91, 0x8C), (0x5E, 0x
 """Viridis: its order is seen in grey, and with any colour vision."""
 _STYLE = """
 svg { background: #ffffff; font: 11px system-ui, sans-serif }
-text { fill: #24292f }
+text { fill: #24292f; stroke: #ffffff; stroke-width: 3px; stroke-linejoin: round; paint-order: stroke }
 .dim { fill: #57606a }
 .title { font-size: 15px; font-weight: 600 }
-.edge { fill: none; stroke: #afb8c1; stroke-width: 1.2 }
+.edge { fill: none; stroke: #afb8c1 }
 .node { stroke: #57606a; stroke-width: .8 }
 .none { fill: #ffffff; stroke: #57606a; stroke-width: 1.4 }
 .failed { fill: none; stroke: #8c959f; stroke-width: 1.6 }
@@ -36,7 +36,7 @@ text { fill: #24292f }
 .node.chosen { stroke: #d55e00; stroke-width: 2.6 }
 text.chosen { font-weight: 700 }
 @media (prefers-color-scheme: dark) {
-svg { background: #0d1117 } text { fill: #e6edf3 } .dim { fill: #9198a1 } .none { fill: #0d1117; stroke: #9198a1 }
+svg { background: #0d1117 } text { fill: #e6edf3; stroke: #0d1117 } .dim { fill: #9198a1 } .none { fill: #0d1117; stroke: #9198a1 }
 .edge { stroke: #4d5560 } .node { stroke: #9198a1 } .edge.chosen, .node.chosen { stroke: #ff9e4a } }
 """.strip()
 
@@ -81,7 +81,9 @@ def svg(tree: Tree) -> str:
         f'<text class="title" x="16" y="26">{title}</text>',
         f'<text class="dim" x="16" y="44">{escape(summary(tree))}</text>',
         *_legend(),
+        f'<g stroke-width="{min(1.2, max(0.4, layout.row / 12)):.1f}">',
         *_edges(tree, layout, call),
+        "</g>",
         f'<rect class="none" x="{_LEFT - 5}" y="{call - 5:.1f}" width="10" height="10" rx="2"/>',
         *(_mark(node, layout) for node in sorted(tree.nodes, key=lambda each: each.chosen)),
         *_labels(tree, layout),
