@@ -20,11 +20,15 @@ SVG = "{http://www.w3.org/2000/svg}"
 HOSTILE = 'a <script>alert("&")</script> ]]> \x00\x1b[31m \ud800 \u202e \ufffe'
 
 
-def sample(index: int, parent: ttc.Sample[str] | None = None, text: str = "said", **given: object) -> ttc.Sample[str]:
+def sample(
+    index: int, parent: ttc.Sample[str] | None = None, text: str | None = "said", **given: object
+) -> ttc.Sample[str]:
     usage = ttc.Usage(1, 100 + index, 10, usd=Decimal(index + 1) / 1000)
-    draw = ttc.Draw(parent=parent, extend=None if parent is None else parent.text)
+    draw = ttc.Draw(
+        parent=parent, extend=None if parent is None else parent.text, kind="answer" if parent is None else "step"
+    )
     fields: dict[str, object] = {"usage": usage, "text": text, "draw": draw, **given}
-    return ttc.Sample(index=index, call=ttc.Call(name="shop:answer"), output=text, **fields)  # type: ignore[arg-type]  # of many types
+    return ttc.Sample(index=index, call=ttc.Call(name="shop:answer"), output=text or "", **fields)  # type: ignore[arg-type]  # of many types
 
 
 def result(samples: list[ttc.Sample[str]], winner: int | None = None) -> ttc.Result[str]:
@@ -93,14 +97,19 @@ def ancestors(parents: list[int | None], index: int) -> set[int]:
     return path
 
 
-def test_best_of_n_is_a_star_and_refine_a_chain() -> None:
-    def judged(text: str) -> float:
-        return len(text) / 10
-
-    star = play(ttc.BestOfN(3), ["a", "abc", "ab"], verifier=judged).tree
-    assert [(node.parent, node.chosen) for node in star.nodes] == [(None, False), (None, True), (None, False)]
-    chain = play(ttc.Refine(2), ["a", "ab", "abc"], verifier=judged).tree
-    assert [(node.parent, node.depth, node.visits) for node in chain.nodes] == [(None, 0, 3), (0, 1, 2), (1, 2, 1)]
+@pytest.mark.parametrize(
+    ("strategy", "shape"),
+    [
+        (ttc.BestOfN(3, stop="all"), [(None, 0, 1, False), (None, 0, 1, True), (None, 0, 1, False)]),
+        (ttc.Refine(2), [(None, 0, 3, True), (0, 1, 2, True), (1, 2, 1, False)]),
+    ],
+)
+def test_best_of_n_is_a_star_and_refine_a_chain(
+    strategy: ttc.Strategy, shape: list[tuple[int | None, int, int, bool]]
+) -> None:
+    played = play(strategy, [0.1, 0.3, 0.2])
+    tree = result(list(played.samples), played.index).tree
+    assert [(node.parent, node.depth, node.visits, node.chosen) for node in tree.nodes] == shape
 
 
 def test_a_parent_that_did_not_finish_or_was_launched_later_makes_a_root() -> None:
@@ -119,12 +128,12 @@ def test_a_cost_that_is_not_known_of_one_sample_is_not_known_of_its_ancestors() 
 @pytest.mark.parametrize("shape", ["chain", "star", "tree"])
 def test_a_tree_of_a_thousand_samples_is_built_in_linear_time(shape: str) -> None:
     def calls(size: int) -> int:
-        parents = {
+        shapes: dict[str, list[int | None]] = {
             "chain": [index - 1 if index else None for index in range(size)],
             "star": [None] * size,
             "tree": [(index - 1) // 3 if index else None for index in range(size)],
-        }[shape]
-        whole, count = result(grown(parents), size - 1), 0
+        }
+        whole, count = result(grown(shapes[shape]), size - 1), 0
 
         def counted(_frame: FrameType, event: str, _arg: object) -> None:
             nonlocal count
@@ -145,12 +154,27 @@ def test_a_tree_prints_with_the_winners_path_marked_and_costs_of_branches() -> N
     samples = grown([None, 0, 0, 2])
     lines = str(result(samples, 3).tree).splitlines()
     assert lines == [
-        "Some(<strategy>, 'x' & 3)  shop:answer: not accepted, 4 samples, 446 tokens $0.010",
-        "└*0, 110 tokens $0.0010 (4 visits: 446 tokens $0.010): step 0",
-        "  ├ 1 0.10, 111 tokens $0.0020: step 1",
-        "  └*2 0.20, 112 tokens $0.0030 (2 visits: 225 tokens $0.0070): step 2",
-        "    └*3, 113 tokens $0.0040: step 3",
+        "Some(<strategy>, 'x' & 3) shop:answer: not accepted, 4 samples, 446 tokens $0.01",
+        "└*0, 110 tokens $0.001 (4 visits: 446 tokens $0.01): step 0",
+        "  ├ 1 0.10, 111 tokens $0.002: step 1",
+        "  └*2 0.20, 112 tokens $0.003 (2 visits: 225 tokens $0.007): step 2",
+        "    └*3, 113 tokens $0.004: step 3",
     ]
+
+
+def test_a_step_prints_what_it_adds_to_the_partial_answer() -> None:
+    first = sample(0, text="one\n")
+    printed = str(result([first, sample(1, first, text="one\ntwo\n")]).tree)
+    assert printed.endswith(": two")
+
+
+@pytest.mark.parametrize(
+    ("usd", "said"),
+    [("12.346", "$12.35"), ("0.5", "$0.5"), ("0.00012", "$0.00012"), ("0.00000001", "<$0.000001"), ("0", "tokens")],
+)
+def test_dollars_are_never_said_to_be_none_where_there_are_some(usd: str, said: str) -> None:
+    tree = result([sample(0, text="", usage=ttc.Usage(1, 5, 5, usd=Decimal(usd)))]).tree
+    assert str(tree).endswith(said)
 
 
 @given(forests())
@@ -175,7 +199,7 @@ def test_what_a_model_wrote_can_drive_no_terminal_and_break_no_picture(tmp_path:
     assert "\x1b" not in printed
     assert len(printed.splitlines()) == 2
     tree.draw(tmp_path / "tree.svg")
-    root = ET.parse(tmp_path / "tree.svg").getroot()  # noqa: S314  # our own file
+    root = ET.parse(tmp_path / "tree.svg").getroot()
     assert root.find(f".//{SVG}script") is None
     assert 'a <script>alert("&")</script>' in "".join(root.itertext())
 
@@ -186,14 +210,18 @@ def test_the_picture_has_a_mark_for_every_sample_inside_its_frame_and_loads_noth
     tree = result(grown(parents), size - 1).tree
     tree.draw(tmp_path / "tree.svg")
     text = (tmp_path / "tree.svg").read_text()
-    root = ET.fromstring(text)  # noqa: S314  # our own text
+    root = ET.fromstring(text)
     width, height = (float(root.attrib[name]) for name in ("width", "height"))
     marks = [each for each in root.iter(f"{SVG}circle") if each.find(f"{SVG}title") is not None]
     assert len(marks) == size
     places = [(float(mark.attrib["cx"]), float(mark.attrib["cy"])) for mark in marks]
     assert len(set(places)) == size
     assert all(0 < x < width and 90 < y < height for x, y in places)
-    bold = [each for each in root.iter(f"{SVG}path") if each.attrib.get("class") == "edge chosen" and "C" in each.attrib["d"]]
+    bold = [
+        each
+        for each in root.iter(f"{SVG}path")
+        if each.attrib.get("class") == "edge chosen" and "C" in each.attrib["d"]
+    ]
     assert len(bold) == len(ancestors(parents, size - 1) if size else ())
     assert "href" not in text
     assert text.count("http") == 1  # the namespace
@@ -202,7 +230,7 @@ def test_the_picture_has_a_mark_for_every_sample_inside_its_frame_and_loads_noth
 def test_siblings_keep_their_order_and_parents_stand_in_the_middle(tmp_path: Path) -> None:
     tree = result(grown([None, 0, 0, 0])).tree
     tree.draw(tmp_path / "tree.svg")
-    root = ET.parse(tmp_path / "tree.svg").getroot()  # noqa: S314  # our own file
+    root = ET.parse(tmp_path / "tree.svg").getroot()
     titled = [each for each in root.iter(f"{SVG}circle") if each.find(f"{SVG}title") is not None]
     heights = [float(each.attrib["cy"]) for each in titled]
     assert heights[1] < heights[2] < heights[3]
@@ -216,7 +244,7 @@ def test_failed_samples_are_crosses_and_scores_colours(tmp_path: Path) -> None:
         sample(2, verdict=ttc.Verdict(1.0, accepted=True)),
     ]
     result(samples, 2).tree.draw(tmp_path / "tree.SVG")
-    root = ET.parse(tmp_path / "tree.SVG").getroot()  # noqa: S314  # our own file
+    root = ET.parse(tmp_path / "tree.SVG").getroot()
     titled = [each for each in root.iter() if each.find(f"{SVG}title") is not None and each is not root]
     assert [each.attrib.get("fill", each.attrib["class"]) for each in titled] == ["failed", "#440154", "#fde725"]
 
@@ -237,7 +265,8 @@ def test_rows_hold_what_a_model_wrote_only_where_it_is_asked_for(tmp_path: Path)
     assert rows[1] == {
         "index": 1,
         "parent": 0,
-        "kind": "answer",
+        "kind": "step",
+        "whole": False,
         "status": "answer",
         "score": 0.1,
         "accepted": False,
@@ -249,7 +278,12 @@ def test_rows_hold_what_a_model_wrote_only_where_it_is_asked_for(tmp_path: Path)
     assert rows[0]["visits"] == 2
     assert rows[0]["tokens_below"] == 221
     assert rows[2]["tokens"] is None
-    assert tree.to_dict() == {"name": "shop:answer", "strategy": "Some(<strategy>, 'x' & 3)", "winner": 1, "samples": rows}
+    assert tree.to_dict() == {
+        "name": "shop:answer",
+        "strategy": "Some(<strategy>, 'x' & 3)",
+        "winner": 1,
+        "samples": rows,
+    }
     tree.to_jsonl(tmp_path / "rows.jsonl", content=True)
     told = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
     assert [row.pop("text") for row in told] == ["step 0\n", "step 1\n", HOSTILE]

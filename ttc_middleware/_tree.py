@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ _MOST = 200
 _DEEPEST = 12
 """Levels that are indented; deeper ones say how deep they are."""
 _LEAST_TEXT = 12
+_LEAST_USD = Decimal("0.000001")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -97,9 +99,9 @@ class Tree:
     def rows(self, *, content: bool = False) -> Iterator[dict[str, Any]]:
         """One row a sample, in launch order, of JSON types.
 
-        `index`, `parent` (both launch orders; None for a root), `kind` (of the draw), `status`, `score` (0 to 1 or
-        None), `accepted`, `chosen`, `visits`, `tokens` (its own; None where nobody knows) and `tokens_below` (its own
-        and those of everything below).
+        `index` and `parent` are launch orders (`parent` None for a root); `kind` is the draw's; `whole` says that it is
+        an answer, not just a part of one; then `status`, `score` (0 to 1 or None), `accepted`, `chosen` and `visits`;
+        `tokens` are its own (None where nobody knows), `tokens_below` its own and those of everything below.
 
         Args:
             content: what the model wrote, too, as `text`: the whole partial answer up to there.
@@ -109,7 +111,8 @@ class Tree:
             row = {
                 "index": sample.index,
                 "parent": node.parent,
-                "kind": "draft" if sample.draw.draft else "answer",
+                "kind": sample.draw.kind,
+                "whole": sample.whole,
                 "status": sample.status,
                 "score": sample.score,
                 "accepted": sample.accepted,
@@ -169,9 +172,9 @@ def tree_of(result: Result[Any]) -> Tree:
     while step is not None:
         path.add(step)
         step = parents[step]
-    nodes: list[TreeNode | None] = [None] * len(samples)
+    nodes: dict[int, TreeNode] = {}
     for place in reversed(order):
-        children = tuple(node for child in below[place] if (node := nodes[child]) is not None)
+        children = tuple(nodes[child] for child in below[place])
         parent = parents[place]
         nodes[place] = TreeNode(
             sample=samples[place],
@@ -182,8 +185,7 @@ def tree_of(result: Result[Any]) -> Tree:
             usage=sum((child.usage for child in children), samples[place].usage),
             chosen=place in path,
         )
-    done = tuple(node for place in order if (node := nodes[place]) is not None)
-    return Tree(result.name, result.strategy, done, won, result.accepted)
+    return Tree(result.name, result.strategy, tuple(nodes[place] for place in order), won, result.accepted)
 
 
 def _parent(sample: Sample[Any], by_index: dict[int, int]) -> int | None:
@@ -208,8 +210,12 @@ def cost(node: TreeNode) -> str:
 def _spent(usage: Usage, *, known: bool = True) -> str:
     if not known:
         return "unknown"
-    dollars = "" if not usage.usd else f" ${usage.usd:.2g}" if usage.usd < 1 else f" ${usage.usd:,.2f}"
-    return f"{usage.tokens:,} token{'' if usage.tokens == 1 else 's'}{dollars}"
+    tokens = f"{usage.tokens:,} token{'' if usage.tokens == 1 else 's'}"
+    if not usage.usd:
+        return tokens
+    if usage.usd >= 1:
+        return f"{tokens} ${usage.usd:,.2f}"
+    return f"{tokens} ${f'{usage.usd:.6f}'.rstrip('0')}" if usage.usd >= _LEAST_USD else f"{tokens} <${_LEAST_USD}"
 
 
 def _lines(tree: Tree) -> Iterator[str]:

@@ -36,7 +36,8 @@ text { fill: #24292f; stroke: #ffffff; stroke-width: 3px; stroke-linejoin: round
 .node.chosen { stroke: #d55e00; stroke-width: 2.6 }
 text.chosen { font-weight: 700 }
 @media (prefers-color-scheme: dark) {
-svg { background: #0d1117 } text { fill: #e6edf3; stroke: #0d1117 } .dim { fill: #9198a1 } .none { fill: #0d1117; stroke: #9198a1 }
+svg { background: #0d1117 } text { fill: #e6edf3; stroke: #0d1117 }
+.dim { fill: #9198a1 } .none { fill: #0d1117; stroke: #9198a1 }
 .edge { stroke: #4d5560 } .node { stroke: #9198a1 } .edge.chosen, .node.chosen { stroke: #ff9e4a } }
 """.strip()
 
@@ -73,9 +74,10 @@ def svg(tree: Tree) -> str:
     layout = _laid_out(tree)
     call = _middle([layout.places[root.sample.index] for root in tree.roots])
     title = escape(short(tree.strategy, 110))
+    width, height = f"{layout.width:.0f}", f"{layout.height:.0f}"
+    frame = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img"'
     return "\n".join([
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {layout.width:.0f} {layout.height:.0f}"'
-        f' width="{layout.width:.0f}" height="{layout.height:.0f}" role="img">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" {frame}>',
         f"<title>{title}</title>",
         f"<style>{_STYLE}</style>",
         f'<text class="title" x="16" y="26">{title}</text>',
