@@ -2,6 +2,7 @@
 
 from ._ask import ask
 from ._model import ModelUnavailable, model_file
+from ._prime import PrimingFailed
 from ._server import Server, ServerFailed, serve
 from ._tasks import MAX_TOKENS, PROMPT, STOP, TASKS, TEMPERATURE, Task, load_tasks
 
@@ -12,6 +13,7 @@ __all__ = [
     "TASKS",
     "TEMPERATURE",
     "ModelUnavailable",
+    "PrimingFailed",
     "Server",
     "ServerFailed",
     "Task",

@@ -54,7 +54,9 @@ def _start(options: dict[str, Any]) -> Any:
     params.cpuparams_batch.n_threads = options["threads"]
     params.verbosity = options["verbosity"]
     params.fit_params = False  # the sizes above are meant
-    params.cache_ram_mib = 0  # else old prompts may pile up to 8 GiB
+    # A slot that is asked something else keeps what it had read, for its next request; unlimited, up to 8 GiB.
+    params.cache_ram_mib = options["kept_mib"]
+    params.slot_save_path = options["slots"]
     params.ui = False
     params.endpoint_slots = False  # it shows everybody's prompts
     params.cors_origins = ""  # no web page may talk to it

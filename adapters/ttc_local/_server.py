@@ -13,15 +13,17 @@ import importlib.util
 import json
 import os
 import queue
+import shutil
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping
+import weakref
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO
+from typing import IO, Any
 from urllib.parse import urlsplit
 
 from typing_extensions import Self
@@ -29,6 +31,7 @@ from typing_extensions import Self
 from ttc_middleware import TTCError
 
 from ._model import SMOLLM2, model_file
+from ._prime import prime, slash
 
 _CHILD = Path(__file__).with_name("_child.py")
 _START_SECONDS = 120.0
@@ -39,6 +42,7 @@ _MANY_THREADS = 8  # so small a model has little to share out among more
 # How long an idle thread of the decoder spins before it sleeps. OpenMP's default costs nothing on an idle machine, and
 # nearly everything on a busy one, where the spinning threads keep the one that they wait for from running.
 _SPIN = "1000"
+_KEPT_MIB = 256  # of prompts that were read before
 _ERRORS_AND_WARNINGS, _EVERYTHING = 2, 3
 
 
@@ -54,14 +58,45 @@ class Server:
     model: str
     """The name to send as `model`."""
 
-    def __init__(self, process: subprocess.Popen[bytes], base_url: str, model: str) -> None:
+    def __init__(
+        self, process: subprocess.Popen[bytes], base_url: str, model: str, *, parallel: int, folder: str
+    ) -> None:
         self._process = process
         self.base_url = base_url
         self.model = model
+        self._parallel = parallel
+        self._folder = Path(folder)
+        # Goes with the server, or with this process where nobody closes it.
+        self._tidy = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+
+    def prime(self, messages: Sequence[Mapping[str, Any]]) -> int:
+        """Read the beginning that prompts to come share, once, so that each of them reads only what differs.
+
+        The server serves its `parallel` requests from as many slots, none of which knows what another has read: 8
+        requests with the same examples before their question read these 8 times. After this, any slot has them; the
+        bill shows it as `cached_tokens`. Long examples are worth it from the first fan-out on; later requests find them
+        anyway, as long as no slot has been asked something else meanwhile.
+
+        Blocks until it is read, and the copies until each slot has nothing else to do: call it before the fan-out. It
+        is asked past your clients, so no bill has it. What the slots had read before is forgotten.
+
+            read = server.prime([{"role": "user", "content": EXAMPLES}])       # prompts: EXAMPLES + question
+
+        Args:
+            messages: the shared beginning as chat messages; of the last one too, a beginning is enough.
+
+        Returns:
+            The tokens that were read.
+
+        Raises:
+            PrimingFailed: the server refuses, because this is longer than its context, say; or it is closed.
+        """
+        return prime(self.base_url, messages, self._parallel, self._folder)
 
     def close(self) -> None:
         """Stop the server at once, whatever it is generating; nothing is left of it. May be called twice."""
         _end(self._process)
+        self._tidy()
 
     def __enter__(self) -> Self:
         return self
@@ -133,15 +168,18 @@ def serve(
         "context": context,
         "port": port,
         "threads": min(_cpus(), _MANY_THREADS) if threads is None else threads,
+        "kept_mib": _KEPT_MIB,
         "verbosity": _ERRORS_AND_WARNINGS if quiet else _EVERYTHING,
     }
+    folder = tempfile.mkdtemp(prefix="ttc-slots-")
     with tempfile.TemporaryFile() as log:
-        process = _spawn(options, log if quiet else None)
+        process = _spawn({**options, "slots": slash(folder)}, log if quiet else None)
         try:
             address = _address(process)
-            return Server(process, f"{address}/v1", name)
+            return Server(process, f"{address}/v1", name, parallel=parallel, folder=folder)
         except BaseException as error:
             _end(process)
+            shutil.rmtree(folder, ignore_errors=True)
             if not isinstance(error, _NotReady):
                 raise
             log.seek(0)
