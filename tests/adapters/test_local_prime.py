@@ -9,7 +9,8 @@ import pytest
 
 import ttc_local
 
-EXAMPLES = " ".join(random.Random(0).choices("river stone bread seven lamp quiet north paper glass".split(), k=150))
+WORDS = ["river", "stone", "bread", "seven", "lamp", "quiet", "north", "paper", "glass"]
+EXAMPLES, OTHERS = (" ".join(random.Random(seed).choices(WORDS, k=80)) for seed in (0, 1))
 pytestmark = pytest.mark.slow
 
 
@@ -33,13 +34,12 @@ def cached(client, server, slot, content):
 
 
 def test_what_is_primed_is_read_by_no_slot_again_and_what_is_not_by_each(server, client):
-    other = EXAMPLES[::-1]
-    unprimed = [cached(client, server, slot, f"{other}\nQuestion {slot}?") for slot in range(3)]
+    unprimed = [cached(client, server, slot, f"{OTHERS}\nQuestion {slot}?") for slot in range(3)]
     read = server.prime([{"role": "user", "content": EXAMPLES}])
     primed = [cached(client, server, slot, f"{EXAMPLES}\nQuestion {slot}?") for slot in range(3)]
 
     assert max(unprimed) < 40  # the system prompt that the model's template puts first
-    assert read > 150
+    assert read > 90
     assert min(primed) >= read - 12  # what its template puts after a message
 
 
@@ -57,7 +57,7 @@ def test_priming_leaves_no_file_and_its_folder_goes_with_the_server():
 
 def test_a_beginning_that_is_longer_than_the_context_is_refused_with_the_servers_words(server):
     with pytest.raises(ttc_local.PrimingFailed, match=r"with 400: .*context"):
-        server.prime([{"role": "user", "content": EXAMPLES * 6}])
+        server.prime([{"role": "user", "content": EXAMPLES * 10}])
 
 
 def test_a_web_page_or_neighbour_cannot_look_at_prompts_that_slots_hold(server, client):
