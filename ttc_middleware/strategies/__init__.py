@@ -6,6 +6,7 @@ from .best_of_n import BestOfN
 from .budget_forcing import BudgetForcing
 from .dvts import DVTS
 from .first_finished import FirstFinished
+from .primed import Primed
 from .race import Race
 from .refine import Refine
 from .self_consistency import SelfConsistency
@@ -19,6 +20,7 @@ __all__ = [
     "BestOfN",
     "BudgetForcing",
     "FirstFinished",
+    "Primed",
     "Race",
     "Refine",
     "SelfConsistency",
