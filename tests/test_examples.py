@@ -24,7 +24,7 @@ MODEL = "SmolLM2-135M-Instruct"
 def run(name, *arguments):
     """The lines that an example prints; it must not print anything else, such as a warning."""
     command = [sys.executable, str(EXAMPLES / f"{name}.py"), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=110, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=380, check=False)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
     return done.stdout.splitlines()
 

@@ -32,7 +32,7 @@ def ran(name, **environment):
     given = {key: value for key, value in os.environ.items() if not key.startswith(("OTEL_", "TTC_OTEL", "LANGFUSE"))}
     command = [sys.executable, str(EXAMPLES / f"{name}.py")]
     done = subprocess.run(
-        command, env={**given, **environment}, capture_output=True, text=True, timeout=110, check=False
+        command, env={**given, **environment}, capture_output=True, text=True, timeout=380, check=False
     )
     assert done.returncode == 0, done.stderr
     return total(done.stdout)

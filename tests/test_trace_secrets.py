@@ -65,7 +65,7 @@ def ran(sdk, **environment):
             env={**given, **addresses, **environment},
             capture_output=True,
             text=True,
-            timeout=100,
+            timeout=380,
             check=False,
         )
         assert done.returncode == 0, done.stderr

@@ -163,7 +163,7 @@ assert anthropic._base_client.AsyncAPIClient.request.__wrapped__
 ttc.uninstrument()
 assert not hasattr(anthropic._base_client.AsyncAPIClient.request, "__wrapped__")
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=100, check=False)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=380, check=False)
     assert done.returncode == 0, done.stderr
 
 

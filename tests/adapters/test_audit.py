@@ -94,7 +94,7 @@ def audit(*arguments, status=0, cwd=None, **environment):
         cwd=cwd,
         env={**os.environ, "COLUMNS": "300", **environment},
         check=False,
-        timeout=110,
+        timeout=380,
     )
     assert done.returncode == status, done.stdout + done.stderr
     return done.stdout, done.stderr

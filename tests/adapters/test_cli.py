@@ -33,7 +33,7 @@ def start(*arguments, **options):
 def run(*arguments, status=0, **options):
     """Run it to its end; gives stdout and stderr."""
     process = start(*arguments, **options)
-    stdout, stderr = process.communicate(timeout=110)
+    stdout, stderr = process.communicate(timeout=380)
     assert process.returncode == status, stdout + stderr
     assert "Traceback" not in stderr
     return stdout, stderr
