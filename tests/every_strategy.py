@@ -33,8 +33,17 @@ ALL = [
     ttc.BeamSearch(6, 1, 2, steps=ttc.Steps("\n", max_tokens=9, ends="^a"), value=ttc.verifiers.Regex("a")),
     ttc.DVTS(4, 2, 3),
     ttc.DVTS(6, 3, 2, steps=ttc.Steps(ends="b")),
+    ttc.BeamSearch(4, 2, 3, value=ttc.MonteCarloValue(3)),
+    ttc.DVTS(4, 2, 2, value=ttc.MonteCarloValue(4, stop="all", certify=0.3)),
+    ttc.MCTS(6, 2, 2, at_once=1),
+    ttc.MCTS(8, 2, 3, 0.5, steps=ttc.Steps(ends="^a"), value=ttc.verifiers.Regex("a")),
+    ttc.MCTS(5, 3, 1, value=ttc.MonteCarloValue(1)),
+    ttc.MCTS(5, 1, 9, value=ttc.MonteCarloValue(2, stop="all", certify=None)),
+    ttc.ParticleFilter(4, 3),
+    ttc.ParticleFilter(3, 2, resample_below=1.0, seed=7, steps=ttc.Steps(ends="b"), value=ttc.MonteCarloValue(2)),
+    ttc.ParticleFilter(5, 4, value=ttc.verifiers.Regex("a")),
 ]
-STEPS = (ttc.BeamSearch, ttc.DVTS)
+STEPS = (ttc.BeamSearch, ttc.DVTS, ttc.MCTS, ttc.ParticleFilter)
 """Those that draw step by step."""
 STEERED = (ttc.BudgetForcing, ttc.ThinkLonger, *STEPS)
 """Those whose first draw is not the unchanged call."""

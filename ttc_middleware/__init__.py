@@ -52,10 +52,13 @@ from ._types import (
 )
 from .strategies import (
     DVTS,
+    MCTS,
     BeamSearch,
     BestOfN,
     BudgetForcing,
     FirstFinished,
+    MonteCarloValue,
+    ParticleFilter,
     Race,
     Refine,
     SelfConsistency,
@@ -69,6 +72,7 @@ if _TYPE_CHECKING:
 
 __all__ = [
     "DVTS",
+    "MCTS",
     "Adapter",
     "BadResponse",
     "Balance",
@@ -86,7 +90,9 @@ __all__ = [
     "Draw",
     "EffortQuantiles",
     "FirstFinished",
+    "MonteCarloValue",
     "NotAccepted",
+    "ParticleFilter",
     "Policy",
     "Price",
     "PriceUnknown",

@@ -286,7 +286,8 @@ class Draw(Brief):
     ends: Callable[[str], bool] | None = None
     """Whether a text is a whole answer: for a step, where the server does not say that the model has ended."""
     judge: Any = None
-    """A verifier in place of the call site's own; for a step, of what there is so far. None: the call site's."""
+    """A verifier in place of the call site's own; for a step, of what there is so far. None: the call site's.
+    False: nobody, but for a whole answer that a step has come to."""
     run: Callable[[], Any] | None = None
     """Run in place of the call, for a question that no model answers: a plain or an async function, of kind "routing".
     What it returns is the sample's output; model calls inside are *routing* on the bill."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 import importlib.util
 import random
 from collections.abc import Callable, Generator, Iterable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from itertools import islice
 from typing import Any, Optional, TypeAlias, Union, cast
 
@@ -242,7 +242,7 @@ def _sample(index: int, draw: Draw, ending: Ending) -> Sample[Any]:
         ending = Outcome(output=ending)
     failed = ending.status == "failed"
     output = None if failed else f"answer {index}" if ending.output is None else ending.output
-    return Sample(
+    sample: Sample[Any] = Sample(
         index=index,
         draw=draw,
         call=Call(name="play:call"),
@@ -252,8 +252,9 @@ def _sample(index: int, draw: Draw, ending: Ending) -> Sample[Any]:
         fault="error" if failed else None,
         error=RuntimeError(f"draw {index} failed") if failed else None,
         ended=ending.ended,
-        verdict=None if draw.kind in ("draft", "routing") else ending.verdict,
     )
+    unjudged = draw.kind in ("draft", "routing") or (draw.judge is False and not sample.whole)
+    return sample if unjudged else replace(sample, verdict=ending.verdict)
 
 
 def check_strategy(

@@ -6,20 +6,27 @@ from .best_of_n import BestOfN
 from .budget_forcing import BudgetForcing
 from .dvts import DVTS
 from .first_finished import FirstFinished
+from .mcts import MCTS
+from .monte_carlo_value import MonteCarloValue
+from .particle_filter import ParticleFilter
 from .primed import Primed
 from .race import Race
 from .refine import Refine
 from .self_consistency import SelfConsistency
 from .single import Single
+from .step_labels import step_labels, write_step_labels
 from .think_longer import ThinkLonger
 from .thinks import Thinks
 
 __all__ = [
     "DVTS",
+    "MCTS",
     "BeamSearch",
     "BestOfN",
     "BudgetForcing",
     "FirstFinished",
+    "MonteCarloValue",
+    "ParticleFilter",
     "Primed",
     "Race",
     "Refine",
@@ -28,4 +35,6 @@ __all__ = [
     "Steps",
     "ThinkLonger",
     "Thinks",
+    "step_labels",
+    "write_step_labels",
 ]

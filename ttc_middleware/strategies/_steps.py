@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, TypeAlias, Union
 
 from ttc_middleware._brief import Brief
 from ttc_middleware._search import NoSamples, best, gather
@@ -14,6 +14,11 @@ from ttc_middleware._types import Call, Capability, Draw, Sample, Search, T, Ver
 
 from ._check import count
 from ._lanes import Lanes, Part
+from ._pool import pooled
+from .monte_carlo_value import MonteCarloValue
+
+Value: TypeAlias = Union[Verifier, MonteCarloValue]
+"""What says what a prefix is worth."""
 
 STEPPING = frozenset({Capability.EXTEND, Capability.MAX_TOKENS, Capability.STOP})
 """What a call site must be able to do: go on with a partial answer, up to a stop word or a limit."""
@@ -54,12 +59,12 @@ class Steps(Brief):
         elif self.ends is not None and not callable(self.ends):
             raise TypeError(f"Steps(ends=) must be a regular expression or a function of the text, got {self.ends!r}")
 
-    def step(self, parent: Sample[Any] | None = None, *, judge: Verifier | None = None) -> Draw:
+    def step(self, parent: Sample[Any] | None = None, *, judge: Verifier | Literal[False] | None = None) -> Draw:
         """The draw of one more step.
 
         Args:
             parent: the step that it comes after; None: the first.
-            judge: scores what there is then; None: the call site's verifier does.
+            judge: scores what there is then; None: the call site's verifier does; False: nobody.
         """
         extend = None if parent is None else self.text(parent)
         return Draw(
@@ -101,13 +106,18 @@ class Walk:
 
     Args:
         steps: how answers are cut.
-        value: scores prefixes; None: the call site's verifier does.
+        value: what prefixes are worth: a verifier of them, or roll-outs; None: the call site's verifier says.
     """
 
-    def __init__(self, steps: Steps, value: Verifier | None) -> None:
+    def __init__(self, steps: Steps, value: Value | None) -> None:
         self.steps = steps
         self.value = value
         self.lanes = Lanes()
+        self._estimates: dict[str, float] = {}
+        """By prefix."""
+        self._won: Sample[Any] | None = None
+        self._seen = 0
+        """Samples among which the winner was looked for."""
 
     def draw(self, parents: Sequence[Sample[Any] | None]) -> Part:
         """One more step after each of these, None for a first one; ends early where an answer is accepted.
@@ -115,25 +125,69 @@ class Walk:
         Returns:
             The samples in launch order; fewer where the budget or the time ran out.
         """
-        draws = [self.steps.step(parent, judge=self.value) for parent in parents]
-        return self.lanes.run(gather(draws, until=_accepted))
+        return self.lanes.run(gather([self.step(parent) for parent in parents], until=self.decides))
+
+    def step(self, parent: Sample[Any] | None) -> Draw:
+        """The draw of one more step, for a search inside of this one."""
+        return self.steps.step(parent, judge=False if isinstance(self.value, MonteCarloValue) else self.value)
 
     def finish(self, parents: Sequence[Sample[Any]]) -> Part:
         """Draw these to their ends, as they are; ends early where an answer is accepted."""
-        return self.lanes.run(gather([self.steps.rest(parent) for parent in parents], until=_accepted))
+        return self.lanes.run(gather([self.steps.rest(parent) for parent in parents], until=self.decides))
 
     def open(self, samples: Iterable[Sample[Any]]) -> list[Sample[Any]]:
         """Those that can be gone on with: each text once, the earliest of equals."""
         texts: dict[str, Sample[Any]] = {}
         for sample in samples:
-            if sample.status in ("answer", "truncated") and not sample.whole:
+            if can_go_on(sample):
                 texts.setdefault(self.steps.text(sample), sample)
         return list(texts.values())
 
+    def values(self, samples: Sequence[Sample[Any]]) -> Part:
+        """What each is worth, from 0 to 1: its score, or what its roll-outs say; 0 where nobody says anything.
+
+        Ends early where a roll-out ends the search.
+        """
+        if isinstance(self.value, MonteCarloValue):
+            new = {self.steps.text(sample): sample for sample in reversed(samples) if self._rolls_out(sample)}
+            parts = iter([self.value_of(sample) for sample in reversed(new.values())])
+            yield from self.lanes.run(pooled(lambda: next(parts, None), at_once=None, until=self.decides))
+        return [self._known(sample) for sample in samples]
+
+    def value_of(self, sample: Sample[Any]) -> Part:
+        """What one is worth, for a search inside of this one."""
+        if isinstance(self.value, MonteCarloValue) and self._rolls_out(sample):
+            self._estimates[self.steps.text(sample)] = yield from self.value.estimate(self.steps.rest(sample))
+        return self._known(sample)
+
+    def ranked(self, samples: Sequence[Sample[Any]]) -> Part:
+        """The highest value first; ties go to the earliest launched."""
+        values: list[float] = yield from self.values(samples)
+        order = sorted(zip(samples, values, strict=True), key=lambda each: (-each[1], each[0].index))
+        return [sample for sample, _ in order]
+
+    def _rolls_out(self, sample: Sample[Any]) -> bool:
+        """Whether its roll-outs say what it is worth, and have not been drawn."""
+        return can_go_on(sample) and self.steps.text(sample) not in self._estimates
+
+    def _known(self, sample: Sample[Any]) -> float:
+        if isinstance(self.value, MonteCarloValue) and not sample.whole:
+            return self._estimates.get(self.steps.text(sample), 0.0)
+        return value_of(sample)
+
+    def decides(self, sample: Sample[Any]) -> bool:
+        """Whether this ends the search: an accepted answer, but for roll-outs that are all asked for."""
+        every = isinstance(self.value, MonteCarloValue) and self.value.stop == "all"
+        return sample.accepted and not (every and sample.draw.kind == "answer")
+
     @property
     def won(self) -> Sample[Any] | None:
-        """The first answer that was accepted."""
-        return next((sample for sample in self.lanes.samples if sample.accepted), None)
+        """The first answer that ended the search."""
+        samples = self.lanes.samples
+        while self._won is None and self._seen < len(samples):
+            self._won = samples[self._seen] if self.decides(samples[self._seen]) else None
+            self._seen += 1
+        return self._won
 
     @property
     def answers(self) -> list[Sample[Any]]:
@@ -152,18 +206,14 @@ class Walk:
         return best(whole or parts or samples)
 
 
-def _accepted(sample: Sample[Any]) -> bool:
-    return sample.accepted
+def can_go_on(sample: Sample[Any]) -> bool:
+    """Whether there is a part of an answer to go on with."""
+    return sample.status in ("answer", "truncated") and not sample.whole
 
 
 def value_of(sample: Sample[Any]) -> float:
     """The score of what there is so far; 0 where nobody gave one."""
     return sample.score or 0.0
-
-
-def ranked(samples: Iterable[Sample[Any]]) -> list[Sample[Any]]:
-    """The highest score first; ties go to the earliest launched."""
-    return sorted(samples, key=lambda sample: (-value_of(sample), sample.index))
 
 
 class StepSearch(Brief):
@@ -172,12 +222,12 @@ class StepSearch(Brief):
     needs_verifier: ClassVar[bool] = True
     needs: ClassVar[frozenset[Capability]] = STEPPING
     steps: Steps
-    value: Verifier | None
+    value: Value | None
 
     @property
     def judges(self) -> tuple[Verifier, ...]:
         """The verifier of prefixes, where it is not the call site's own."""
-        return () if self.value is None else (self.value,)
+        return () if self.value is None or isinstance(self.value, MonteCarloValue) else (self.value,)
 
     def search(self, call: Call) -> Search[T]:  # noqa: ARG002  # the protocol's
         """Walk until an answer is accepted, or to the end."""
@@ -195,5 +245,7 @@ def check_steps(strategy: object, steps: object, value: object) -> None:
     """Raise unless these are what a search over steps takes."""
     if not isinstance(steps, Steps):
         raise TypeError(f"{type(strategy).__name__}(steps=) must be a Steps, got {steps!r}")
-    if value is not None and not callable(value) and not callable(getattr(value, "check", None)):
-        raise TypeError(f"{type(strategy).__name__}(value=) must be a verifier, got {value!r}")
+    if value is None or isinstance(value, MonteCarloValue):
+        return
+    if not callable(value) and not callable(getattr(value, "check", None)):
+        raise TypeError(f"{type(strategy).__name__}(value=) must be a verifier or a MonteCarloValue, got {value!r}")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from ttc_middleware._types import Sample, Verifier
+from ttc_middleware._types import Sample
 
 from ._check import count
 from ._lanes import Part
-from ._steps import Steps, StepSearch, Walk, check_steps, ranked
+from ._steps import Steps, StepSearch, Value, Walk, check_steps
 
 
 @dataclass(frozen=True, repr=False)
@@ -34,8 +34,8 @@ class BeamSearch(StepSearch):
         expand: ways in which each prefix that was kept is gone on with, from 1.
         depth: steps of an answer at most, from 1; then it is drawn to its end in one go.
         steps: how answers are cut into steps.
-        value: a verifier of prefixes, such as `ttc.verifiers.ProcessReward`; None: the call site's own, which then has
-            to make sense of what is not finished.
+        value: a verifier of prefixes, such as `ttc.verifiers.ProcessReward`, or a `MonteCarloValue`; None: the call
+            site's own verifier, which then has to make sense of what is not finished.
 
     Raises:
         ValueError: a number is out of its range.
@@ -46,7 +46,7 @@ class BeamSearch(StepSearch):
     expand: int = 4
     depth: int = 40
     steps: Steps = field(default=Steps(), kw_only=True)
-    value: Verifier | None = field(default=None, kw_only=True)
+    value: Value | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         count(self, beams=self.beams, expand=self.expand, depth=self.depth)
@@ -65,12 +65,13 @@ def narrowing(walk: Walk, beams: int, expand: int, depth: int) -> Part:
     complete = 0
     for _ in range(1, depth):
         complete += sum(sample.whole for sample in level)
-        kept = ranked(walk.open(level))[: beams // expand]
+        kept = (yield from walk.ranked(walk.open(level)))[: beams // expand]
         if not kept or complete >= beams or walk.won is not None:
             return
         stuck = [sample for sample in kept if walk.steps.stuck(sample)]
         if stuck:
             complete += len((yield from walk.finish(stuck)))
         level = yield from walk.draw([sample for sample in kept if sample not in stuck for _ in range(expand)])
-    if walk.won is None:
-        yield from walk.finish(ranked(walk.open(level))[: beams // expand])
+    kept = (yield from walk.ranked(walk.open(level)))[: beams // expand]
+    if kept and walk.won is None:
+        yield from walk.finish(kept)

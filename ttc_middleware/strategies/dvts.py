@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ttc_middleware._types import Verifier
-
 from ._check import count
 from ._lanes import Part
-from ._steps import Steps, StepSearch, Walk, check_steps
+from ._steps import Steps, StepSearch, Value, Walk, check_steps
 from .beam_search import narrowing
 
 
@@ -28,7 +26,7 @@ class DVTS(StepSearch):
         groups: searches of their own, from 1.
         depth: steps of an answer at most, from 1; then it is drawn to its end in one go.
         steps: how answers are cut into steps.
-        value: a verifier of prefixes; None: the call site's own.
+        value: a verifier of prefixes, or a `MonteCarloValue`; None: the call site's own verifier.
 
     Raises:
         ValueError: a number is out of its range, or `beams` no multiple of `groups`.
@@ -39,7 +37,7 @@ class DVTS(StepSearch):
     groups: int = 4
     depth: int = 10
     steps: Steps = field(default=Steps(), kw_only=True)
-    value: Verifier | None = field(default=None, kw_only=True)
+    value: Value | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         count(self, beams=self.beams, groups=self.groups, depth=self.depth)
