@@ -50,7 +50,13 @@ STEPS = ttc.Steps("\n")
 
 @pytest.mark.parametrize(
     "strategy",
-    [ttc.BeamSearch(8, 4, steps=STEPS), ttc.BeamSearch(8, 8, steps=STEPS), ttc.DVTS(8, 2, steps=STEPS)],
+    [
+        ttc.BeamSearch(8, 4, steps=STEPS),
+        ttc.BeamSearch(8, 8, steps=STEPS),
+        ttc.DVTS(8, 2, steps=STEPS),
+        ttc.MCTS(60, 6, exploration=0.1, steps=STEPS),
+        ttc.ParticleFilter(16, steps=STEPS),
+    ],
     ids=repr,
 )
 @pytest.mark.parametrize("tells", [True, False], ids=["told when it ends", "not told"])
@@ -136,11 +142,20 @@ def test_a_verifier_of_prefixes_is_named_by_every_step_and_by_no_answer():
         (lambda: ttc.BeamSearch(0, 1), "whole number from 1"),
         (lambda: ttc.BeamSearch(depth=0), "whole number from 1"),
         (lambda: ttc.DVTS(6, 4), "multiple of groups=4"),
+        (lambda: ttc.MCTS(0), "whole number from 1"),
+        (lambda: ttc.MCTS(at_once=0), "whole number from 1"),
+        (lambda: ttc.MCTS(exploration=float("nan")), "a number from 0, got nan"),
+        (lambda: ttc.ParticleFilter(0), "whole number from 1"),
+        (lambda: ttc.ParticleFilter(resample_below=1.5), "from 0 to 1, got 1.5"),
+        (lambda: ttc.ParticleFilter(seed="1"), "a whole number, got '1'"),
+        (lambda: ttc.MonteCarloValue(0), "whole number from 1"),
+        (lambda: ttc.MonteCarloValue(certify=1), "above 0 and below 1"),
+        (lambda: ttc.MonteCarloValue(stop="never"), '"first accepted" or "all"'),
         (lambda: ttc.Steps(""), "text between two steps"),
         (lambda: ttc.Steps(max_tokens=0), "whole number from 1"),
         (lambda: ttc.Steps(ends="("), "regular expression"),
     ],
-    ids=["expand", "beams", "depth", "groups", "separator", "max_tokens", "ends"],
+    ids=str,
 )
 def test_bad_arguments_are_refused_with_the_rule_and_the_value(wrong, said):
     with pytest.raises(ValueError, match=said):
