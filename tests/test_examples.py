@@ -394,3 +394,22 @@ def test_example_budget_forcing():
     assert bill.exact
     assert set(bill.shares) == {"visible", "reasoning"}
     assert lines[-1] == "tokens of thinking: 48"
+
+
+@pytest.mark.slow
+def test_example_search_steps():
+    lines = run("search_steps")
+    names = ["Single", "BeamSearch", "MCTS", "ParticleFilter"]
+    heads, caches = lines[::2], lines[1::2]
+    assert len(lines) == 2 * len(names)
+    for name, head, cache in zip(names, heads, caches, strict=True):
+        found = re.match(rf"{name}: (\d) of 3 right; ", head)
+        assert found, head
+        assert int(found[1]) <= 3
+        bill = bill_in(head)
+        assert bill.exact
+        assert bill.calls >= 3
+        # A step's prompt is mostly what the step before it has paid for.
+        cached = number(cache.split()[0])
+        assert 0 < cached < bill.total
+        assert name == "Single" or (cached > bill.total / 2 and "discarded" in bill.shares)

@@ -85,6 +85,15 @@ async def test_a_step_without_a_judge_of_its_own_is_scored_by_the_call_sites():
     assert [sample.score for sample in strategy.sent] == [0.25, 0.25]
 
 
+async def test_a_step_can_be_left_unjudged_but_not_the_answer_that_it_has_come_to():
+    step = ttc.Draw(kind="step", judge=False)
+    whole = ttc.Draw(kind="step", judge=False, ends=lambda text: text.endswith("two"))
+    strategy = Once(step, whole)
+    result = await searched(strategy, verifier=lambda output: 1.0)
+    assert [sample.verdict is None for sample in strategy.sent] == [True, False]
+    assert result.accepted
+
+
 async def test_a_draft_is_judged_by_nobody():
     strategy = Once(ttc.Draw(kind="draft"), ttc.Draw())
     await searched(strategy, verifier=lambda output: 0.25)

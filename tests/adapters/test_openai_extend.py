@@ -293,3 +293,34 @@ async def test_the_embedded_model_is_searched_step_by_step():
     assert bill.bill.status == "exact"
     assert bill.bill.total.calls >= 8
     assert bill.bill.total.cached_tokens > 0
+
+
+@pytest.mark.slow
+@pytest.mark.asyncio
+async def test_the_embedded_model_rolls_out_from_prefixes_as_trees_and_particles_do():
+    steps = ttc.Steps("\n", max_tokens=4)
+    request = {"max_tokens": 12, "temperature": 0.8, "extra_body": {"grammar": 'root ::= [1-9] ("\\n" [1-9]){0,2}'}}
+    seen = []
+
+    def never(sample: ttc.Sample):
+        seen.append((sample.draw.kind, sample.whole, sample.draw.extend, sample.text))
+        return 0.5
+
+    with ttc_local.serve() as server:
+        async with openai.AsyncOpenAI(base_url=server.base_url, api_key="none") as client:
+            for strategy in (
+                ttc.MCTS(4, 2, 3, steps=steps, value=ttc.MonteCarloValue(2, certify=None)),
+                ttc.ParticleFilter(3, 2, steps=steps, value=ttc.MonteCarloValue(2, certify=None)),
+            ):
+                seen.clear()
+                scaled = ttc_openai.wrap(client, strategy, verifier=never)
+                with ttc.tracking() as bill:
+                    reply = await scaled.chat.completions.create(
+                        model=server.model, messages=[{"role": "user", "content": "Sort: 3 1 2"}], **request
+                    )
+                assert reply.choices[0].message.content
+                assert bill.bill.status == "exact"
+                assert all(whole for _, whole, _, _ in seen), "a prefix is judged by its roll-outs alone"
+                rolled = [(before, text) for kind, _, before, text in seen if kind == "answer"]
+                assert len(rolled) >= 2
+                assert all(text.startswith(before) for before, text in rolled)
