@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
+from fake_model import fresh  # noqa: F401  # a fixture
 
 import ttc_middleware as ttc
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("fresh")]
 
 
 class Once:
@@ -150,7 +151,6 @@ async def test_spans_and_the_record_say_what_each_draw_was_for(monkeypatch, tmp_
             return (yield from ttc.gather([lost, lost]))[0]
 
     await searched(Steps())
-    ttc.configure(record=None)
     spans = sorted(traced.named("ttc.sample"), key=lambda span: span.attributes["ttc.sample.index"])
     names = ("ttc.sample.kind", "ttc.sample.parent_index", "ttc.sample.outcome")
     assert [tuple(span.attributes.get(name) for name in names) for span in spans] == [

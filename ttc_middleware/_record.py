@@ -90,9 +90,9 @@ class Recorder:
             self._for, self._size, self._torn = needed, 0, False
         return self._file
 
-    def _close(self) -> None:
+    def _close(self, close: Callable[[int], None] = os.close) -> None:  # at exit, the module may be gone before us
         if self._file is not None:
-            os.close(self._file)
+            close(self._file)
             self._file = None
 
     def __del__(self) -> None:
