@@ -51,6 +51,7 @@ from ._types import (
     Verifier,
 )
 from .strategies import (
+    ABMCTS,
     DVTS,
     MCTS,
     BeamSearch,
@@ -71,6 +72,7 @@ if _TYPE_CHECKING:
     from . import verifiers
 
 __all__ = [
+    "ABMCTS",
     "DVTS",
     "MCTS",
     "Adapter",

@@ -1,6 +1,7 @@
 """How to search: one algorithm a file, each a pure generator that cites its paper."""
 
 from ._steps import Steps
+from .abmcts import ABMCTS
 from .beam_search import BeamSearch
 from .best_of_n import BestOfN
 from .budget_forcing import BudgetForcing
@@ -19,6 +20,7 @@ from .think_longer import ThinkLonger
 from .thinks import Thinks
 
 __all__ = [
+    "ABMCTS",
     "DVTS",
     "MCTS",
     "BeamSearch",
