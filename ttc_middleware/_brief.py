@@ -16,6 +16,8 @@ class Brief:
     def __repr__(self) -> str:
         said: list[str] = []
         for each in fields(self):
+            if not each.repr:  # what a span is not to show
+                continue
             value = getattr(self, each.name)
             if not each.kw_only:
                 said.append(_one(value))

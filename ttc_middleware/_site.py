@@ -12,7 +12,7 @@ from ._budget import Budget
 from ._context import SCOPE, SETTINGS, warn_once
 from ._plan import OnReject, PlainFunction, Plan
 from ._policy import Policy, PolicyScope, check_options
-from ._strategy import check_strategy, judges, needs, needs_verifier
+from ._strategy import asks, check_strategy, judges, needs, needs_verifier
 from ._thinking import Thinking, ThinkingLike, thinking_of
 from ._types import Adapter, Capability, Strategy
 from ._verify import Check, prepare
@@ -91,6 +91,9 @@ class Site:
             )
         for judge in judges(strategy):
             prepare(judge, self.known)
+        unknown = asks(strategy) - self.known if self.known is not None else frozenset[str]()
+        if unknown:
+            raise TypeError(f"{strategy!r} asks for {', '.join(sorted(unknown))}, which {self.name} does not have")
         lacking = needs(strategy) - self.adapter.can
         if lacking:
             words = ", ".join(sorted(each.value for each in lacking))

@@ -44,5 +44,10 @@ def judges(strategy: Strategy) -> tuple[Any, ...]:
     return tuple(_said(strategy, "judges", default=()))
 
 
+def asks(strategy: Strategy) -> frozenset[str]:
+    """The arguments of a call that it cannot do without."""
+    return frozenset(_said(strategy, "parameters", default=()))
+
+
 def _said(strategy: Strategy, name: str, *, default: Any) -> Any:
     return getattr(strategy, name, default)

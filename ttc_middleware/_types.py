@@ -456,9 +456,10 @@ Search: TypeAlias = Generator[Sequence[Union[Draw, Cancel]], Optional[Sample[T]]
 class Strategy(Protocol):
     """How to search. Any frozen object with this method will do.
 
-    Four optional class or instance attributes say more: `needs_verifier` (bool), `needs` (the capabilities that a draw
-    of it asks for), `wants_all` (bool: it waits for every draw of a step, so equal ones may share a request) and
-    `judges` (the verifiers that its draws name, to be checked against the function at decoration).
+    Five optional class or instance attributes say more: `needs_verifier` (bool), `needs` (the capabilities that a draw
+    of it asks for), `wants_all` (bool: it waits for every draw of a step, so equal ones may share a request), and, to
+    be checked against the function at decoration, `judges` (the verifiers that its draws name) and `parameters` (names
+    of arguments that it cannot do without).
     """
 
     def search(self, call: Call, /) -> Search[Any]:

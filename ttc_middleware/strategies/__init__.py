@@ -5,6 +5,7 @@ from .abmcts import ABMCTS
 from .beam_search import BeamSearch
 from .best_of_n import BestOfN
 from .budget_forcing import BudgetForcing
+from .code_search import CodeSearch
 from .dvts import DVTS
 from .first_finished import FirstFinished
 from .mcts import MCTS
@@ -26,6 +27,7 @@ __all__ = [
     "BeamSearch",
     "BestOfN",
     "BudgetForcing",
+    "CodeSearch",
     "FirstFinished",
     "MonteCarloValue",
     "ParticleFilter",

@@ -8,6 +8,7 @@ if _TYPE_CHECKING:
     from ._endpoint import Endpoint, StepEndpoint
     from ._kept import Folder
     from ._measurement import Measurement
+    from .behaviour import Behaviour
     from .cached import Cached
     from .calibration import Isotonic, Platt
     from .choice import Choice
@@ -43,6 +44,7 @@ _FILES = {
     ".calibration": ("Isotonic", "Platt"),
     ".combined": ("All", "Any", "Chain", "Weighted"),
     ".cached": ("Cached",),
+    ".behaviour": ("Behaviour",),
     "._kept": ("Folder",),
     ".measuring": ("Labelled", "Measured", "measure", "warning_of"),
     "._measurement": ("Measurement",),
@@ -52,6 +54,7 @@ _WHERE = {name: file for file, names in _FILES.items() for name in names}
 __all__ = [
     "All",
     "Any",
+    "Behaviour",
     "Cached",
     "Chain",
     "Choice",

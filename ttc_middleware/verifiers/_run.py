@@ -39,14 +39,14 @@ class Run:
     async def judge(self, source: str, entry: str | None, *groups: Sequence[Example | Suite]) -> list[Judged]:
         """Run groups of tests on code, all in one process."""
         cases = [case for group in groups for case in group]
-        async with _session(self.sandbox, self.limits) as code:
+        async with session_in(self.sandbox, self.limits) as code:
             try:
                 loaded = await code.load(source)
             except GuestFailed as error:
                 return _lost(f"The code, when loaded, {error}", groups)
             if not isinstance(loaded, Returned):
                 return _lost(f"The code does not load: {why(loaded)}", groups)
-            entry = entry or _named(cases) or _last(loaded.value)
+            entry = entry or _named(cases) or last_of(loaded.value)
             if entry is None and any(_needs_entry(case) for case in cases):
                 return _lost("The code defines no function", groups)
             return [await self._all(group, code, entry or "") for group in groups]
@@ -79,7 +79,7 @@ class Run:
         shared = known.get(case.packages) if case.tests.kind == "lines" else None
         if shared is not None:
             return shared
-        session = await opened.enter_async_context(_session(self.sandbox, _roomy(self.limits, case)))
+        session = await opened.enter_async_context(session_in(self.sandbox, _roomy(self.limits, case)))
         if case.tests.kind == "lines":
             known[case.packages] = session
         return session
@@ -136,7 +136,8 @@ def _roomy(limits: Limits, case: Suite) -> Limits:
 
 
 @asynccontextmanager
-async def _session(sandbox: Sandbox, limits: Limits) -> AsyncGenerator[Session]:
+async def session_in(sandbox: Sandbox, limits: Limits) -> AsyncGenerator[Session]:
+    """A fresh process, ended at the end."""
     session = await sandbox.start(limits)
     try:
         yield session
@@ -144,7 +145,7 @@ async def _session(sandbox: Sandbox, limits: Limits) -> AsyncGenerator[Session]:
         await session.kill()
 
 
-def _last(functions: Any) -> str | None:
+def last_of(functions: Any) -> str | None:
     """The function that code is about, by convention the last that it defines."""
     if not isinstance(functions, list):  # nothing that the worker says is certain
         return None
