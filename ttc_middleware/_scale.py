@@ -199,7 +199,7 @@ def on_win(callback: Callable[[], Any]) -> None:
 def current_draw() -> Draw | None:
     """What the draw under way asks for, for functions that see to it themselves; None outside a draw."""
     tab = TAB.get()
-    return tab.draw if tab is not None and tab.role == "sample" else None
+    return tab.draw if tab is not None and (tab.role == "sample" or tab.draw.kind == "routing") else None
 
 
 def record_usage(usage: Usage) -> None:

@@ -119,8 +119,8 @@ class CodeSearch(Brief):
     def _program(self, call: Call) -> Part:
         if not self.rounds:
             return best((yield from gather([Draw()])))
-        debugged: Sample[Any] = yield from Refine(self.rounds).search(call)
-        return debugged
+        debugging: Search[Any] = Refine(self.rounds).search(call)
+        return (yield from debugging)
 
     def _inputs_in(self, asked: Sequence[Sample[Any]]) -> Sequence[tuple[Any, ...]] | None:
         try:
