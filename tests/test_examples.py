@@ -261,6 +261,20 @@ def test_example_verify_code():
 
 
 @pytest.mark.slow
+def test_example_search_code():
+    lines = run("search_code")
+
+    (deeper, deeper_bill, deeper_samples), (agreed, bill, samples) = stories(lines, "deeper or wider", "by agreement")
+    assert "ABMCTS(8)" in deeper
+    assert 1 <= len(deeper_samples) <= 8
+    adds_up(deeper_bill, deeper_samples)
+    assert "CodeSearch(4, 1, behaviour=verifiers.Behaviour(…))" in agreed
+    assert 4 <= len(samples) <= 8
+    adds_up(bill, samples)
+    assert re.match(r"[01]\.\d\d of all tests\.", lines[-1])
+
+
+@pytest.mark.slow
 def test_example_verify_answers():
     lines = run("verify_answers")
 
