@@ -16,7 +16,9 @@ pytestmark = pytest.mark.anyio
 
 one_loop = pytest.mark.parametrize("anyio_backend", ["asyncio"])  # for what does not depend on the loop
 RIGHT = "def f(n):\n    return n * (n + 1) // 2\n"
-LOOP = "```python\ndef f(n):\n    total = 0\n    for each in range(n + 1):\n        total += each\n    return total\n```"
+LOOP = (
+    "```python\ndef f(n):\n    total = 0\n    for each in range(n + 1):\n        total += each\n    return total\n```"
+)
 WRONG = "def f(n):\n    return n * 2 - 1 if n < 3 else n + n\n"  # right for 1, 2 and 3
 
 
@@ -98,7 +100,7 @@ async def test_the_entry_is_the_last_function_or_the_one_that_is_named():
 
 def test_inputs_are_tuples_of_arguments_or_the_only_argument():
     assert Behaviour([(1, 2), [3, 4], "x"]).inputs_for({}) == [(1, 2), ([3, 4],), ("x",)]
-    assert Behaviour(lambda n: range(n)).inputs_for({"n": 2, "m": 0}) == [(0,), (1,)]
+    assert Behaviour(lambda n: range(n, n + 2)).inputs_for({"n": 2, "m": 0}) == [(2,), (3,)]
     assert Behaviour().inputs_for({}) is None
 
 
