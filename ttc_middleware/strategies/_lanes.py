@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
-from typing import Any, Optional, Union
+from typing import Any, Optional, Union, cast
 
 from ttc_middleware._search import NoSamples
 from ttc_middleware._types import Cancel, Draw, Sample
@@ -154,7 +154,7 @@ class _Lane:
 
     def _outside(self, value: Any) -> Any:
         if isinstance(value, Sample):
-            given: Sample[Any] = value
+            given = cast("Sample[Any]", value)
             own, real = self._real.get(given.index, (None, given))
             return real if own is given else given
-        return [self._outside(each) for each in value] if isinstance(value, list) else value
+        return [self._outside(each) for each in cast("list[Any]", value)] if isinstance(value, list) else value
