@@ -88,6 +88,21 @@ def test_tool_calls_are_the_answer_whatever_is_said_beside_them():
     assert stated_answer(calling("{broken", "Sure!")) == (("order", "{broken"),)
 
 
+def test_tool_arguments_are_compared_by_value_and_parallel_calls_in_any_order_each_as_often_as_it_was_made():
+    def calling(*calls):
+        return stated_answer(sample("", tool_calls=tuple(ttc.ToolCall(name, said) for name, said in calls)))
+
+    tea, two = ("order", '{"kind": "tea", "cups": 2}'), ("order", '{"cups":2.0,"kind":"tea"}')
+    assert calling(tea) == calling(two)
+    assert calling(tea) != calling(("order", '{"kind": "tea", "cups": 2.5}'))
+    assert calling(tea) != calling(("order", '{"kind": "tea", "cups": "2"}'))
+    assert calling(("on", '{"x": 1}')) != calling(("on", '{"x": true}'))
+    assert calling(tea) != calling(("cancel", tea[1]))
+    pay = ("pay", "{}")
+    assert calling(tea, pay) == calling(pay, two)
+    assert calling(tea, tea, pay) != calling(tea, pay) != calling(tea, pay, pay)
+
+
 @pytest.mark.parametrize(
     ("one", "other"),
     [

@@ -33,7 +33,8 @@ def stated_answer(sample: Sample[Any]) -> Hashable | None:
     if sample.status != "answer":
         return None
     if sample.tool_calls:
-        return tuple((call.name, _canonical_json(call.arguments)) for call in sample.tool_calls)
+        # Parallel calls in no particular order, but each as often as it was made.
+        return tuple(sorted((call.name, _canonical_json(call.arguments)) for call in sample.tool_calls))
     if sample.text is not None:
         return _canonical(_stated(sample.text))
     return _value(sample.output)
@@ -79,10 +80,16 @@ def _canonical(answer: str) -> Hashable | None:
 
 
 def _canonical_json(text: str) -> str:
+    """The same for equal values: keys in order, 2.0 as 2."""
     try:
-        return json.dumps(json.loads(text), sort_keys=True)
+        return json.dumps(json.loads(text, parse_float=_number), sort_keys=True)
     except (ValueError, RecursionError):
         return text
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    return int(value) if value.is_integer() else value
 
 
 def _value(output: Any) -> Hashable | None:
