@@ -30,7 +30,7 @@ import numpy as np
 from recorded import Question, arguments, halves, questions
 
 import ttc_middleware as ttc
-from ttc_middleware.strategies.self_consistency import Vote
+from ttc_middleware.strategies._vote import Vote
 
 N = 40
 CALL = ttc.Call(name="bench:races")

@@ -37,7 +37,7 @@ def stated_answer(sample: Sample[Any]) -> Hashable | None:
         return tuple(sorted((call.name, _canonical_json(call.arguments)) for call in sample.tool_calls))
     if sample.text is not None:
         return _canonical(_stated(sample.text))
-    return _value(sample.output)
+    return value_key(sample.output)
 
 
 def _stated(text: str) -> str:
@@ -92,7 +92,8 @@ def _number(text: str) -> float:
     return int(value) if value.is_integer() else value
 
 
-def _value(output: Any) -> Hashable | None:
+def value_key(output: Any) -> Hashable | None:
+    """A value as a hashable one, the same for equal ones whatever the order of keys; None for None."""
     if output is None:
         return None
     dump = getattr(output, "model_dump_json", None)

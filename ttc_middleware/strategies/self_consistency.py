@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, TypeAlias, Union
 
-from ttc_middleware._answers import answer_key
+from ttc_middleware._answers import answer_key, stated_answer
 from ttc_middleware._brief import Brief
-from ttc_middleware._search import best, gather
+from ttc_middleware._search import Drawing, best, gather
 from ttc_middleware._types import Call, Draw, Sample, Search, T
 
 from ._check import count
+from ._equivalence import Equivalence, whole_answer
+from ._fields import FieldVote
+from ._vote import Vote
+from ._weights import Weigher, Weight, check_weight, reads_text, weigher_of, without_confidence
+from .stopping import Stop
+
+By: TypeAlias = Union[Callable[[Any], Union[Hashable, None]], Literal["fields"], None]
 
 
 @dataclass(frozen=True, repr=False)
@@ -32,77 +40,146 @@ class SelfConsistency(Brief):
             the sample if its first parameter is annotated `ttc.Sample`. What it raises on counts as an abstention, and
             comes out if it raises on all. By default: the tool calls; else what follows `\boxed` or "the answer is",
             numbers by value, labels without their brackets; else the whole text or value, ignoring case and spaces.
-        at_once: draws under way at a time, from 1; None: all n.
+            "fields" votes on each field of a structured output: of a pydantic model, a dataclass or a mapping, of the
+            JSON in a text or of a tool call's arguments, nested by path, items of lists by their place. The sample that
+            agrees with most of the fields' winners wins, as it was drawn: one put together of fields that no sample
+            has side by side would be nobody's answer, which no verifier has seen and in which nothing needs to fit.
+        same: whether two answers are the same, where equality is too strict: of the two texts or values, or what `by`
+            has made of them. Symmetric or not, transitive or not: answers are in one class if a chain of same ones
+            connects them. Asked of any two different answers, both ways; what it raises counts as no. Mind the chains:
+            of 1.0, 1.1, … 9.9, each "within 0.1" of the next, all are one answer. Ends early only with more than half.
+        weight: what a vote weighs; None: one vote each. "score", the verifier's (Li et al. 2022, arXiv:2206.02336);
+            "logprob", exp of the mean log-probability of the answer's tokens (Wang et al.), where the call asks for
+            `logprobs`; "confidence", as the sample states it, or a `ttc.strategies.CISC()`; or a function of the
+            output, or of the sample, that returns a number from 0. A sample that has none, or one that is negative, NaN
+            or infinite, weighs the mean of the others; where none has any, all weigh the same, with a warning. Ends
+            early where that changes nothing: with a function, whose weights have no bound, all n are waited for.
+        stop: what ends the vote before the n-th sample, in place of certainty that nothing can change:
+            `ttc.strategies.AdaptiveConsistency(0.95)` or `ttc.strategies.ESC(5)`. It decides by launch order, and
+            samples are asked for in batches of the fewest that could end it.
+        at_once: draws under way at a time, from 1; None: all n, or all of a batch.
 
     Raises:
-        ValueError: `n` or `at_once` is below 1.
-        TypeError: `by` cannot be called.
+        ValueError: `n` or `at_once` is below 1; `weight` is no such word; `stop` or `same` goes with what it cannot.
+        TypeError: `by` or `same` cannot be called, or `stop` is no rule.
     """
 
     n: int = 8
-    by: Callable[[Any], Hashable | None] | None = field(default=None, kw_only=True)
+    by: By = field(default=None, kw_only=True)
+    same: Callable[[Any, Any], object] | None = field(default=None, kw_only=True)
+    weight: Weight | None = field(default=None, kw_only=True)
+    stop: Stop | None = field(default=None, kw_only=True)
     at_once: int | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         count(self, n=self.n, at_once=self.n if self.at_once is None else self.at_once)
-        if self.by is not None and not callable(self.by):
-            raise TypeError(f"SelfConsistency(by=) must be a function of the output, got {self.by!r}")
+        if self.by not in (None, "fields") and not callable(self.by):
+            raise TypeError(f'SelfConsistency(by=) must be a function of the output, or "fields", got {self.by!r}')
+        if self.same is not None and not callable(self.same):
+            raise TypeError(f"SelfConsistency(same=) must be a function of two answers, got {self.same!r}")
+        if self.stop is not None and (isinstance(self.stop, type) or not callable(getattr(self.stop, "more", None))):
+            raise TypeError(f"SelfConsistency(stop=) must be a rule like ttc.strategies.ESC(5), got {self.stop!r}")
+        check_weight(self, self.weight)
+        if self.stop is not None and (self.weight is not None or self.by == "fields"):
+            raise ValueError(f"SelfConsistency(stop={self.stop!r}) counts votes: it goes with no weight= and no fields")
+        if self.same is not None and self.by == "fields":
+            raise ValueError('SelfConsistency(same=) compares whole answers: it does not go with by="fields"')
+
+    @property
+    def needs_verifier(self) -> bool:
+        """Whether votes weigh what a verifier says."""
+        return self.weight == "score"
 
     def search(self, call: Call) -> Search[T]:  # noqa: ARG002  # the protocol's
         """Draw until the vote is decided."""
-        key = answer_key(self.by)
-        vote = Vote(self.n)
-        unread: list[Exception] = []
+        tally = _Tally(self, weigher_of(self.weight))
+        if self.stop is None:
 
-        def decided(sample: Sample[Any]) -> bool:
-            try:
-                vote.add(sample, key(sample))
-            except Exception as error:  # noqa: BLE001  # `by` cannot read this output: it has no vote
-                unread.append(error)
-                vote.add(sample, None)
-            return vote.decided
+            def decided(sample: Sample[Any]) -> bool:
+                tally.add(sample)
+                return tally.vote.decided
 
-        samples: list[Sample[Any]] = yield from gather([Draw()] * self.n, until=decided, at_once=self.at_once)
-        if vote.winner is None and unread:  # not one was read, so the mistake is in `by`
-            raise unread[0]
-        return vote.winner or best(samples)
+            samples = yield from gather([Draw()] * self.n, until=decided, at_once=self.at_once)
+        else:
+            samples = yield from self._ahead(tally, self.stop)
+        tally.warn()
+        return tally.winner or best(samples)
+
+    def _ahead(self, tally: _Tally, stop: Stop) -> Drawing:
+        """Draw in batches of the fewest samples that could end the vote, until one has."""
+        samples: list[Sample[Any]] = []
+        while len(samples) < self.n:
+            more = min(stop.more(tally.answers(samples)), self.n - len(samples))
+            if more < 1:
+                break
+            batch = yield from gather([Draw()] * more, at_once=self.at_once)
+            for sample in batch:
+                tally.add(sample)
+            samples += batch
+            if len(batch) < more:  # the budget or the time is up
+                break
+        return samples
 
 
-class Vote:
-    """A running count of answer classes over `n` ballots, whatever their order.
+class _Tally:
+    """The votes of one search.
 
     Args:
-        n: how many samples will have been cast at the end.
+        strategy: says what is voted on.
+        weigher: what each vote weighs.
     """
 
-    def __init__(self, n: int) -> None:
-        self._left = n
-        # Two polls: what the verifier rejected counts only if it let nothing through.
-        self._polls: dict[bool, dict[Hashable, list[Sample[Any]]]] = {True: {}, False: {}}
+    def __init__(self, strategy: SelfConsistency, weigher: Weigher) -> None:
+        by = strategy.by
+        self._same = None if strategy.same is None else Equivalence(strategy.same)
+        self.vote = FieldVote(strategy.n, weigher) if by == "fields" else Vote(strategy.n, weigher, self._same)
+        self._key = answer_key(by if callable(by) else None)
+        if by is None and reads_text(strategy.weight):
+            self._key = _without_confidence
+        self._whole = by is None and self._same is not None
+        self._weigher = weigher
+        self._unread: list[Exception] = []
 
-    def add(self, sample: Sample[Any], answer: Hashable | None) -> None:
-        """Count a sample; None abstains. What cannot be compared with the other answers is not counted, and raises."""
-        if answer is not None and sample.status == "answer":
-            rejected = sample.verdict is not None and not sample.verdict.failed and not sample.accepted
-            self._polls[not rejected].setdefault(answer, []).append(sample)
-        self._left -= 1
+    def add(self, sample: Sample[Any]) -> None:
+        """Count a sample."""
+        if isinstance(self.vote, FieldVote):
+            self.vote.add(sample)
+            return
+        try:
+            if self._whole:
+                key, shown = whole_answer(sample) or (None, None)
+            else:
+                key = shown = self._key(sample)
+            self.vote.add(sample, key, shown)
+        except Exception as error:  # noqa: BLE001  # `by` cannot read this output: it has no vote
+            self._unread.append(error)
+            self.vote.add(sample, None)
+
+    def answers(self, samples: list[Sample[Any]]) -> list[Hashable | None]:
+        """The answer class of each sample, for a rule that ends the vote."""
+        return self.vote.answers(samples) if isinstance(self.vote, Vote) else []
 
     @property
     def winner(self) -> Sample[Any] | None:
-        """The earliest launched sample of the leading class; None if nobody voted."""
-        ranked = sorted((self._polls[True] or self._polls[False]).values(), key=_standing)
-        return min(ranked[0], key=lambda sample: sample.index) if ranked else None
+        """The winner of the vote; None where nobody voted. Raises what `by` has raised if it could read no output."""
+        winner = self.vote.winner
+        if winner is None and self._unread:  # not one was read, so the mistake is in `by`
+            raise self._unread[0]
+        return winner
 
-    @property
-    def decided(self) -> bool:
-        """Whether no remaining sample can change the winning class."""
-        if not self._left:
-            return True
-        votes = sorted((len(each) for each in self._polls[True].values()), reverse=True)[:2]
-        # At worst every remaining sample votes for the runner-up, and wins the tie by having been launched earlier.
-        return bool(votes) and votes[0] > self._left + (votes[1] if len(votes) > 1 else 0)
+    def warn(self) -> None:
+        """Say once what does not come to what was asked for."""
+        weigher = self._weigher
+        if self.vote.polls.unweighed and weigher.named != "verifier's score":  # whose failures are told elsewhere
+            why = "" if weigher.wrong is None else f": the first said {weigher.wrong!r:.200}"
+            _warn(f"SelfConsistency(weight=): no sample has a {weigher.named}, so each has one vote{why}")
+        if self._same is not None and self._same.wrong is not None:
+            _warn(f"SelfConsistency(same=) has raised {self._same.wrong!r:.200}, which counts as not the same")
 
 
-def _standing(votes: list[Sample[Any]]) -> tuple[int, int]:
-    """Sorts the leading class first: most votes, then the earliest launched."""
-    return -len(votes), min(sample.index for sample in votes)
+def _without_confidence(sample: Sample[Any]) -> Hashable | None:
+    return stated_answer(sample if sample.text is None else replace(sample, text=without_confidence(sample.text)))
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, UserWarning, stacklevel=2)
