@@ -140,6 +140,8 @@ class Entry:
     fault: Fault | None = None
     gap: str | None = None
     """Why the cost is not wholly known."""
+    logprob: float | None = None
+    """The mean log-probability of its tokens."""
     model: str | None = None
     provider: str | None = None
     ended: float = 0.0

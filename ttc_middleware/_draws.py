@@ -290,6 +290,7 @@ class DrawTask:
             tool_calls=reading.tool_calls,
             status=reading.status,
             ended=self._ended(reading),
+            logprob=self._logprob() if plain else reading.logprob,
             fault=reading.fault,
             usage=self.tab.spent if share is None else share,
             apportioned=share is not None,
@@ -304,6 +305,10 @@ class DrawTask:
         if self.draw.ends is not None and reading.text is not None and self.draw.ends(reading.text):
             return True
         return ended
+
+    def _logprob(self) -> float | None:
+        """What the last answer that a function was given says of its tokens."""
+        return next((entry.logprob for entry in reversed(self.tab.entries) if entry.answered), None)
 
     def _look_inside(self) -> None:
         """Note what a function does inside its draws, or hides there."""

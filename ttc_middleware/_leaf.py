@@ -226,6 +226,7 @@ class Leaf:
             priced=None if cost is None else "provider" if told else "local",
             fault=reading.fault,
             gap=gap,
+            logprob=reading.logprob,
         ))  # fmt: skip
 
     @property

@@ -17,6 +17,7 @@ xai-sdk 1.21, openrouter 1.3 and botocore 1.44.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
@@ -74,6 +75,16 @@ def whole(value: object, most: int = _LARGEST) -> int | None:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= most else None
+
+
+def mean_logprob(tokens: Any) -> float | None:
+    """The mean of `logprob` over tokens, as OpenAI's chat completions have them; None where one has none."""
+    if not isinstance(tokens, (list, tuple)) or not tokens:
+        return None
+    values: list[Any] = [get(token, "logprob") for token in cast("Sequence[Any]", tokens)]
+    if not all(isinstance(each, (int, float)) and math.isfinite(each) for each in values):
+        return None
+    return math.fsum(values) / len(values)
 
 
 def fields(thing: Any) -> Mapping[str, Any]:

@@ -345,6 +345,9 @@ class Sample(Generic[T]):
     status: Status = "answer"
     ended: bool | None = None
     """Whether the model ended by itself, and not at a stop word or a limit; None where nobody says."""
+    logprob: float | None = None
+    """The mean log-probability of the answer's tokens, natural logarithm, where the call asks for `logprobs` and the
+    provider sends them; of a function, of its last model call that was answered."""
     fault: Fault | None = None
     error: Exception | None = None
     """What a failed draw raised."""
@@ -538,6 +541,8 @@ class Reading:
     """Whether the model ended by itself, and not at a stop word or a limit; None where that is not known."""
     stop_word: str | None = None
     """The stop word that it ended at; None where there was none, or nobody says."""
+    logprob: float | None = None
+    """The mean log-probability of the answer's tokens, natural logarithm; None where the response has none."""
     partial: bool = False
     """The usage leaves something out: it is the least that the call cost."""
     model: str | None = None

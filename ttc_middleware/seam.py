@@ -26,7 +26,7 @@ from ._record import lines as record_lines
 from ._scale import Decorator
 from ._scratchpad import asks_for_scratchpad, scratchpad, share_of_thought
 from ._shape_streams import StreamUsage
-from ._shapes import Told, get, make_usage, read_usage, reported_usd, whole
+from ._shapes import Told, get, make_usage, mean_logprob, read_usage, reported_usd, whole
 from ._site import Site, disabled
 from ._thinking import ThinkingLike
 from ._types import Adapter, Call, Draw, Result
@@ -66,6 +66,7 @@ __all__ = [
     "in_draw",
     "largest",
     "make_usage",
+    "mean_logprob",
     "observed",
     "owned",
     "read_usage",

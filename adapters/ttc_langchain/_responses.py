@@ -44,6 +44,7 @@ def read_response(response: Any) -> Reading:
         model=metadata.get("model_name") or metadata.get("model"),
         id=metadata.get("id") or message.id,
         finish_reasons=(reason,) if reason else (),
+        logprob=seam.mean_logprob(seam.get(metadata, "logprobs", "content")),
         **_ending(response, message, reason.lower()),
     )
 

@@ -13,7 +13,7 @@ from ttc_middleware.seam import Backend, asks_to_think, effort_asked, fitted
 
 from ._extend import Way, asking
 from ._think import Spoken, think
-from ._usage import get, read_usage, whole
+from ._usage import get, mean_logprob, read_usage, whole
 
 _CAN = frozenset(Capability) - {Capability.EXTEND}
 _IMAGE = 4_096  # tokens that an image, a file or a sound is taken for, whatever its bytes
@@ -155,6 +155,7 @@ class Chat:
             for call in get(message, "tool_calls") or ()
             if get(call, "function") is not None
         )
+        known["logprob"] = mean_logprob(get(choices[0], "logprobs", "content"))
         text = get(message, "content")
         ending: Mapping[str, Any] | None = _FINISH.get(known["finish_reasons"][0])
         if ending is None and get(message, "refusal"):

@@ -59,6 +59,7 @@ class Meter:
         """The tokens that the server has counted so far."""
         self._events = 0
         self._texts: list[str] = []
+        self._logprobs: list[Any] = []
         self._refusal = ""
         self._calls: dict[int, dict[str, Any]] = {}
         self._finish: str | None = None
@@ -168,6 +169,7 @@ class Meter:
         if place:  # only the first of several choices is what a reader of streams takes for the answer
             return
         self._texts.append(content or "")
+        self._logprobs += get(choice, "logprobs", "content") or ()
         self._refusal += get(delta, "refusal") or ""
         self._finish = get(choice, "finish_reason") or self._finish
         for call in get(delta, "tool_calls") or ():
@@ -195,7 +197,7 @@ class Meter:
             "id": get(self._first, "id"),
             "service_tier": self._tier,
             "model": get(self._first, "model"),
-            "choices": [{"message": message, "finish_reason": self._finish}],
+            "choices": [{"message": message, "finish_reason": self._finish, "logprobs": {"content": self._logprobs}}],
             "usage": self._usage,
         })  # fmt: skip
 

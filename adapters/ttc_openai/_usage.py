@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from ttc_middleware.seam import get, read_usage, whole
+from ttc_middleware.seam import get, mean_logprob, read_usage, whole
 
-__all__ = ["get", "read_usage", "whole"]
+__all__ = ["get", "mean_logprob", "read_usage", "whole"]

@@ -10,16 +10,17 @@ from typing import Any, Literal, TypeAlias, Union
 from ttc_middleware._answers import answer_key, stated_answer
 from ttc_middleware._brief import Brief
 from ttc_middleware._search import Drawing, best, gather
-from ttc_middleware._types import Call, Draw, Sample, Search, T
+from ttc_middleware._types import Call, Capability, Draw, Sample, Search, T
 
 from ._check import count
 from ._equivalence import Equivalence, whole_answer
 from ._fields import FieldVote
+from ._universal import elected
 from ._vote import Vote
 from ._weights import Weigher, Weight, check_weight, reads_text, weigher_of, without_confidence
 from .stopping import Stop
 
-By: TypeAlias = Union[Callable[[Any], Union[Hashable, None]], Literal["fields"], None]
+By: TypeAlias = Union[Callable[[Any], Union[Hashable, None]], Literal["fields", "universal"], None]
 
 
 @dataclass(frozen=True, repr=False)
@@ -44,6 +45,10 @@ class SelfConsistency(Brief):
             JSON in a text or of a tool call's arguments, nested by path, items of lists by their place. The sample that
             agrees with most of the fields' winners wins, as it was drawn: one put together of fields that no sample
             has side by side would be nobody's answer, which no verifier has seen and in which nothing needs to fit.
+            "universal" is for open text: the model itself is asked which of the n answers most agree with (universal
+            self-consistency, Chen et al. 2023, arXiv:2311.17311), as data between fences, numbered in a random order. A
+            reply that is no number abstains; where all do, equal texts vote. It costs `rounds` prompts with all n
+            answers in them, billed as routing, and fails where these are more than the model reads well.
         same: whether two answers are the same, where equality is too strict: of the two texts or values, or what `by`
             has made of them. Symmetric or not, transitive or not: answers are in one class if a chain of same ones
             connects them. Asked of any two different answers, both ways; what it raises counts as no. Mind the chains:
@@ -57,10 +62,13 @@ class SelfConsistency(Brief):
         stop: what ends the vote before the n-th sample, in place of certainty that nothing can change:
             `ttc.strategies.AdaptiveConsistency(0.95)` or `ttc.strategies.ESC(5)`. It decides by launch order, and
             samples are asked for in batches of the fewest that could end it.
+        rounds: how often "universal" asks, each time with the answers in another order, from 1: models favour what
+            stands first.
+        seed: of these orders.
         at_once: draws under way at a time, from 1; None: all n, or all of a batch.
 
     Raises:
-        ValueError: `n` or `at_once` is below 1; `weight` is no such word; `stop` or `same` goes with what it cannot.
+        ValueError: `n`, `at_once` or `rounds` is below 1; `weight` is no such word; `stop` or `same` goes with what it cannot.
         TypeError: `by` or `same` cannot be called, or `stop` is no rule.
     """
 
@@ -69,31 +77,51 @@ class SelfConsistency(Brief):
     same: Callable[[Any, Any], object] | None = field(default=None, kw_only=True)
     weight: Weight | None = field(default=None, kw_only=True)
     stop: Stop | None = field(default=None, kw_only=True)
+    rounds: int = field(default=3, kw_only=True)
+    seed: int = field(default=0, kw_only=True)
     at_once: int | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        count(self, n=self.n, at_once=self.n if self.at_once is None else self.at_once)
-        if self.by not in (None, "fields") and not callable(self.by):
-            raise TypeError(f'SelfConsistency(by=) must be a function of the output, or "fields", got {self.by!r}')
+        count(self, n=self.n, at_once=self.n if self.at_once is None else self.at_once, rounds=self.rounds)
+        if self.by not in (None, "fields", "universal") and not callable(self.by):
+            raise TypeError(
+                f'SelfConsistency(by=) must be a function of the output, "fields" or "universal", got {self.by!r}'
+            )
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int):
+            raise TypeError(f"SelfConsistency(seed=) must be a whole number, got {self.seed!r}")
         if self.same is not None and not callable(self.same):
             raise TypeError(f"SelfConsistency(same=) must be a function of two answers, got {self.same!r}")
         if self.stop is not None and (isinstance(self.stop, type) or not callable(getattr(self.stop, "more", None))):
             raise TypeError(f"SelfConsistency(stop=) must be a rule like ttc.strategies.ESC(5), got {self.stop!r}")
         check_weight(self, self.weight)
-        if self.stop is not None and (self.weight is not None or self.by == "fields"):
-            raise ValueError(f"SelfConsistency(stop={self.stop!r}) counts votes: it goes with no weight= and no fields")
-        if self.same is not None and self.by == "fields":
-            raise ValueError('SelfConsistency(same=) compares whole answers: it does not go with by="fields"')
+        _fit(self)
 
     @property
     def needs_verifier(self) -> bool:
         """Whether votes weigh what a verifier says."""
         return self.weight == "score"
 
+    @property
+    def needs(self) -> frozenset[Capability]:
+        """To be asked a question, where the model itself is to choose."""
+        return frozenset({Capability.INSTRUCTION}) if self.by == "universal" else frozenset()
+
+    @property
+    def wants_all(self) -> bool:
+        """Whether every draw is waited for."""
+        return self.by == "universal" and self.at_once is None
+
     def search(self, call: Call) -> Search[T]:  # noqa: ARG002  # the protocol's
         """Draw until the vote is decided."""
         tally = _Tally(self, weigher_of(self.weight))
-        if self.stop is None:
+        if self.by == "universal":
+            samples = yield from gather([Draw()] * self.n, at_once=self.at_once)
+            for sample in samples:
+                tally.add(sample)
+            chosen = yield from elected(tally.candidates, self.rounds, self.seed)
+            if chosen:
+                return chosen[0]
+        elif self.stop is None:
 
             def decided(sample: Sample[Any]) -> bool:
                 tally.add(sample)
@@ -155,6 +183,11 @@ class _Tally:
             self._unread.append(error)
             self.vote.add(sample, None)
 
+    @property
+    def candidates(self) -> list[Sample[Any]]:
+        """The samples whose votes count."""
+        return [each.sample for votes in self.vote.polls.counted().values() for each in votes]
+
     def answers(self, samples: list[Sample[Any]]) -> list[Hashable | None]:
         """The answer class of each sample, for a rule that ends the vote."""
         return self.vote.answers(samples) if isinstance(self.vote, Vote) else []
@@ -175,6 +208,17 @@ class _Tally:
             _warn(f"SelfConsistency(weight=): no sample has a {weigher.named}, so each has one vote{why}")
         if self._same is not None and self._same.wrong is not None:
             _warn(f"SelfConsistency(same=) has raised {self._same.wrong!r:.200}, which counts as not the same")
+
+
+def _fit(strategy: SelfConsistency) -> None:
+    """Raise unless what was asked for goes together."""
+    by, told = strategy.by, {name: getattr(strategy, name) for name in ("same", "weight", "stop")}
+    banned = {"fields": ("same", "stop"), "universal": ("same", "weight", "stop")}.get(by if isinstance(by, str) else "", ())
+    for name in banned:
+        if told[name] is not None:
+            raise ValueError(f"SelfConsistency({name}=) does not go with by={by!r}")
+    if strategy.stop is not None and strategy.weight is not None:
+        raise ValueError(f"SelfConsistency(stop={strategy.stop!r}) counts votes: it does not go with weight=")
 
 
 def _without_confidence(sample: Sample[Any]) -> Hashable | None:
