@@ -26,7 +26,7 @@ def test_it_is_a_frozen_value_whose_repr_says_how_it_searches(strategy):
     assert hash(strategy) == hash(replace(strategy))
     if strategy == ttc.Single() or strategy.__dict__.get("by") or strategy.__dict__.get("value"):
         return
-    assert eval(repr(strategy), vars(ttc)) == strategy  # our own text
+    assert eval(repr(strategy), {**vars(ttc), **vars(ttc.strategies)}) == strategy  # our own text
 
 
 @pytest.mark.parametrize("strategy", ALL, ids=repr)

@@ -2,6 +2,7 @@
 
 from ._steps import Steps
 from .abmcts import ABMCTS
+from ._weights import CISC
 from .beam_search import BeamSearch
 from .best_of_n import BestOfN
 from .budget_forcing import BudgetForcing
@@ -17,13 +18,17 @@ from .refine import Refine
 from .self_consistency import SelfConsistency
 from .single import Single
 from .step_labels import step_labels, write_step_labels
+from .stopping import ESC, AdaptiveConsistency
 from .think_longer import ThinkLonger
 from .thinks import Thinks
 
 __all__ = [
     "ABMCTS",
+    "CISC",
     "DVTS",
+    "ESC",
     "MCTS",
+    "AdaptiveConsistency",
     "BeamSearch",
     "BestOfN",
     "BudgetForcing",

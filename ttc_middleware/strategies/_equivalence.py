@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
 from ttc_middleware._answers import value_key
@@ -38,11 +38,22 @@ class Equivalence:
                 joined |= group
             else:
                 apart.append(group)
-        self._groups = [*apart, joined]
-        self._place = {each: place for place, group in enumerate(self._groups) for each in group}
+        self._regrouped([*apart, joined])
+
+    def join(self, keys: Iterable[Hashable]) -> None:
+        """Put answers that were taken in into one class, with all that are in a class with one of them."""
+        joined: dict[Hashable, Any] = {}
+        places = {self._place[key] for key in keys}
+        for place in sorted(places):
+            joined |= self._groups[place]
+        self._regrouped([*(group for place, group in enumerate(self._groups) if place not in places), joined])
+
+    def _regrouped(self, groups: list[dict[Hashable, Any]]) -> None:
+        self._groups = groups
+        self._place = {each: place for place, group in enumerate(groups) for each in group}
 
     def of(self, key: Hashable) -> Hashable:
-        """The class of an answer that was taken in: a number, the same for all of its class until the next is added."""
+        """The class of an answer that was taken in: a number that all of its class share until the next is added."""
         return self._place[key]
 
     def _alike(self, one: Any, other: Any) -> bool:
@@ -54,7 +65,7 @@ class Equivalence:
 
 
 def whole_answer(sample: Sample[Any]) -> tuple[Hashable, Any] | None:
-    """A sample's answer as `same` is to see it, and what tells it from others: the text, the tool calls or the value."""
+    """What tells a sample's answer from others, and the answer as `same` sees it: its text, tool calls or value."""
     if sample.tool_calls:
         return sample.tool_calls, sample.tool_calls
     if sample.text is not None:

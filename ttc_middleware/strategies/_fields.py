@@ -106,7 +106,11 @@ def fields_of(sample: Sample[Any]) -> dict[Path, Hashable] | None:
         value = _structure(sample)
     except (NotJson, ValueError, TypeError, RecursionError):
         return None
-    return dict(_leaves(value)) if isinstance(value, (Mapping, list, tuple)) else None
+    return dict(_leaves(value)) if _has_parts(value) else None
+
+
+def _has_parts(value: object) -> bool:
+    return isinstance(value, (Mapping, list, tuple))
 
 
 def _structure(sample: Sample[Any]) -> object:
@@ -129,6 +133,7 @@ def _leaves(value: object) -> Iterator[tuple[Path, Hashable]]:
     seen = 0
     while waiting:
         path, part = waiting.pop()
+        leaf = part
         seen += 1
         inside: list[tuple[Any, object]] = []
         if seen + len(waiting) < _MOST and len(path) < _DEPTH:
@@ -139,7 +144,7 @@ def _leaves(value: object) -> Iterator[tuple[Path, Hashable]]:
         if inside:
             waiting.extend(((*path, name), each) for name, each in inside)
         else:
-            yield path, _leaf(part)
+            yield path, _leaf(leaf)
 
 
 def _leaf(value: object) -> Hashable:

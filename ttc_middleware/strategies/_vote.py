@@ -76,9 +76,7 @@ class Polls:
         return _ahead(low, high, [most] * left, joining)
 
 
-def _ahead(
-    low: list[list[float]], high: list[list[float]], to_come: list[float], joining: bool
-) -> int | None:
+def _ahead(low: list[list[float]], high: list[list[float]], to_come: list[float], joining: bool) -> int | None:
     """The place of the class that weighs more, at the least, than each other at the most with all that is to come."""
     sums = [math.fsum(votes) for votes in low]
     leader = max(range(len(sums)), key=sums.__getitem__)
@@ -86,7 +84,7 @@ def _ahead(
     if joining:  # one more answer that is like two others makes them one
         others = [[weight for votes in others for weight in votes]]
     # At worst all that is to come votes for a rival, and wins the tie by having been launched earlier.
-    rival = max(others, key=math.fsum, default=[])
+    rival = max(others, key=math.fsum, default=list[float]())
     return leader if sums[leader] > math.fsum([*rival, *to_come]) else None
 
 
@@ -128,8 +126,11 @@ class Vote:
     @property
     def decided(self) -> bool:
         """Whether no remaining sample can change the winning class."""
-        if not self._left:
-            return True
+        return not self._left or self.certain
+
+    @property
+    def certain(self) -> bool:
+        """Whether the winning class stays, whichever further samples come and whichever answers turn out to be one."""
         sure = self._classes(self.polls.counted(sure=True))
         return self.polls.out_of_reach(sure, self._left, joining=self._same is not None) is not None
 

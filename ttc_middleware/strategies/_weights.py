@@ -15,8 +15,8 @@ from ttc_middleware._types import Sample
 
 _TAIL = 4_000  # characters of a text in which a confidence is looked for
 _CONFIDENCE = re.compile(
-    r"[*_]{0,3}\bconfidence\b[^\n\d(-]{0,20}(?:\([^()\n]{0,20}\))?[^\n\d(-]{0,8}(?:- )?(-?(?:\d{1,9}(?:\.\d{1,9})?|\.\d{1,9}))"
-    r"[ \t]{0,3}(%|/ ?100?\b)?",
+    r"[*_]{0,3}\bconfidence\b[^\n\d(-]{0,20}(?:\([^()\n]{0,20}\))?[^\n\d(-]{0,8}(?:- )?"
+    r"(-?(?:\d{1,9}(?:\.\d{1,9})?|\.\d{1,9}))[ \t]{0,3}(%|/ ?100?\b)?",
     re.IGNORECASE,
 )
 _LARGEST = 1e200  # weights beyond it have no sum
@@ -94,7 +94,7 @@ class Weigher:
             value: Any = self._read(sample)
             if value is None:
                 return None
-            if isinstance(value, Real) and 0 <= value <= min(self._most, _LARGEST):
+            if isinstance(value, Real) and 0 <= float(value) <= min(self._most, _LARGEST):
                 return float(value)
             wrong: object = value
         except Exception as error:  # noqa: BLE001  # the caller's own function, late in a search that is paid for

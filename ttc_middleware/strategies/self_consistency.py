@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeAlias, Union
+from dataclasses import dataclass, field
+from inspect import iscoroutinefunction
+from typing import Any
 
-from ttc_middleware._answers import answer_key, stated_answer
 from ttc_middleware._brief import Brief
+from ttc_middleware._inspect import parameters
 from ttc_middleware._search import Drawing, best, gather
 from ttc_middleware._types import Call, Capability, Draw, Sample, Search, T
 
 from ._check import count
-from ._equivalence import Equivalence, whole_answer
-from ._fields import FieldVote
+from ._tally import By, Same, Tally
 from ._universal import elected
-from ._vote import Vote
-from ._weights import Weigher, Weight, check_weight, reads_text, weigher_of, without_confidence
+from ._weights import Weight, check_weight
 from .stopping import Stop
-
-By: TypeAlias = Union[Callable[[Any], Union[Hashable, None]], Literal["fields", "universal"], None]
 
 
 @dataclass(frozen=True, repr=False)
@@ -53,6 +48,8 @@ class SelfConsistency(Brief):
             has made of them. Symmetric or not, transitive or not: answers are in one class if a chain of same ones
             connects them. Asked of any two different answers, both ways; what it raises counts as no. Mind the chains:
             of 1.0, 1.1, … 9.9, each "within 0.1" of the next, all are one answer. Ends early only with more than half.
+            Or an async function of all texts at once that returns a class for each, None for one of its own, asked at
+            the end where it can matter: `ttc.verifiers.math_classes`, for which 1/2 is `\frac12` is 50 %.
         weight: what a vote weighs; None: one vote each. "score", the verifier's (Li et al. 2022, arXiv:2206.02336);
             "logprob", exp of the mean log-probability of the answer's tokens (Wang et al.), where the call asks for
             `logprobs`; "confidence", as the sample states it, or a `ttc.strategies.CISC()`; or a function of the
@@ -68,13 +65,13 @@ class SelfConsistency(Brief):
         at_once: draws under way at a time, from 1; None: all n, or all of a batch.
 
     Raises:
-        ValueError: `n`, `at_once` or `rounds` is below 1; `weight` is no such word; `stop` or `same` goes with what it cannot.
+        ValueError: `n`, `at_once` or `rounds` is below 1; `weight` is no such word; or two arguments do not fit.
         TypeError: `by` or `same` cannot be called, or `stop` is no rule.
     """
 
     n: int = 8
     by: By = field(default=None, kw_only=True)
-    same: Callable[[Any, Any], object] | None = field(default=None, kw_only=True)
+    same: Same | None = field(default=None, kw_only=True)
     weight: Weight | None = field(default=None, kw_only=True)
     stop: Stop | None = field(default=None, kw_only=True)
     rounds: int = field(default=3, kw_only=True)
@@ -91,6 +88,11 @@ class SelfConsistency(Brief):
             raise TypeError(f"SelfConsistency(seed=) must be a whole number, got {self.seed!r}")
         if self.same is not None and not callable(self.same):
             raise TypeError(f"SelfConsistency(same=) must be a function of two answers, got {self.same!r}")
+        needed = [each for each in parameters(self.same) if each.default is each.empty] if self.same else []
+        if iscoroutinefunction(self.same) and len(needed) != 1:
+            raise TypeError(
+                f"SelfConsistency(same=), where it is async, takes the list of all texts; got {self.same!r}"
+            )
         if self.stop is not None and (isinstance(self.stop, type) or not callable(getattr(self.stop, "more", None))):
             raise TypeError(f"SelfConsistency(stop=) must be a rule like ttc.strategies.ESC(5), got {self.stop!r}")
         check_weight(self, self.weight)
@@ -113,7 +115,7 @@ class SelfConsistency(Brief):
 
     def search(self, call: Call) -> Search[T]:  # noqa: ARG002  # the protocol's
         """Draw until the vote is decided."""
-        tally = _Tally(self, weigher_of(self.weight))
+        tally = Tally(self.n, self.by, self.same, self.weight)
         if self.by == "universal":
             samples = yield from gather([Draw()] * self.n, at_once=self.at_once)
             for sample in samples:
@@ -130,10 +132,11 @@ class SelfConsistency(Brief):
             samples = yield from gather([Draw()] * self.n, until=decided, at_once=self.at_once)
         else:
             samples = yield from self._ahead(tally, self.stop)
+        yield from tally.equated()
         tally.warn()
         return tally.winner or best(samples)
 
-    def _ahead(self, tally: _Tally, stop: Stop) -> Drawing:
+    def _ahead(self, tally: Tally, stop: Stop) -> Drawing:
         """Draw in batches of the fewest samples that could end the vote, until one has."""
         samples: list[Sample[Any]] = []
         while len(samples) < self.n:
@@ -149,81 +152,16 @@ class SelfConsistency(Brief):
         return samples
 
 
-class _Tally:
-    """The votes of one search.
-
-    Args:
-        strategy: says what is voted on.
-        weigher: what each vote weighs.
-    """
-
-    def __init__(self, strategy: SelfConsistency, weigher: Weigher) -> None:
-        by = strategy.by
-        self._same = None if strategy.same is None else Equivalence(strategy.same)
-        self.vote = FieldVote(strategy.n, weigher) if by == "fields" else Vote(strategy.n, weigher, self._same)
-        self._key = answer_key(by if callable(by) else None)
-        if by is None and reads_text(strategy.weight):
-            self._key = _without_confidence
-        self._whole = by is None and self._same is not None
-        self._weigher = weigher
-        self._unread: list[Exception] = []
-
-    def add(self, sample: Sample[Any]) -> None:
-        """Count a sample."""
-        if isinstance(self.vote, FieldVote):
-            self.vote.add(sample)
-            return
-        try:
-            if self._whole:
-                key, shown = whole_answer(sample) or (None, None)
-            else:
-                key = shown = self._key(sample)
-            self.vote.add(sample, key, shown)
-        except Exception as error:  # noqa: BLE001  # `by` cannot read this output: it has no vote
-            self._unread.append(error)
-            self.vote.add(sample, None)
-
-    @property
-    def candidates(self) -> list[Sample[Any]]:
-        """The samples whose votes count."""
-        return [each.sample for votes in self.vote.polls.counted().values() for each in votes]
-
-    def answers(self, samples: list[Sample[Any]]) -> list[Hashable | None]:
-        """The answer class of each sample, for a rule that ends the vote."""
-        return self.vote.answers(samples) if isinstance(self.vote, Vote) else []
-
-    @property
-    def winner(self) -> Sample[Any] | None:
-        """The winner of the vote; None where nobody voted. Raises what `by` has raised if it could read no output."""
-        winner = self.vote.winner
-        if winner is None and self._unread:  # not one was read, so the mistake is in `by`
-            raise self._unread[0]
-        return winner
-
-    def warn(self) -> None:
-        """Say once what does not come to what was asked for."""
-        weigher = self._weigher
-        if self.vote.polls.unweighed and weigher.named != "verifier's score":  # whose failures are told elsewhere
-            why = "" if weigher.wrong is None else f": the first said {weigher.wrong!r:.200}"
-            _warn(f"SelfConsistency(weight=): no sample has a {weigher.named}, so each has one vote{why}")
-        if self._same is not None and self._same.wrong is not None:
-            _warn(f"SelfConsistency(same=) has raised {self._same.wrong!r:.200}, which counts as not the same")
-
-
 def _fit(strategy: SelfConsistency) -> None:
     """Raise unless what was asked for goes together."""
     by, told = strategy.by, {name: getattr(strategy, name) for name in ("same", "weight", "stop")}
-    banned = {"fields": ("same", "stop"), "universal": ("same", "weight", "stop")}.get(by if isinstance(by, str) else "", ())
+    banned = {"fields": ("same", "stop"), "universal": ("same", "weight", "stop")}.get(
+        by if isinstance(by, str) else "", ()
+    )
     for name in banned:
         if told[name] is not None:
             raise ValueError(f"SelfConsistency({name}=) does not go with by={by!r}")
     if strategy.stop is not None and strategy.weight is not None:
         raise ValueError(f"SelfConsistency(stop={strategy.stop!r}) counts votes: it does not go with weight=")
-
-
-def _without_confidence(sample: Sample[Any]) -> Hashable | None:
-    return stated_answer(sample if sample.text is None else replace(sample, text=without_confidence(sample.text)))
-
-
-def _warn(text: str) -> None:
-    warnings.warn(text, UserWarning, stacklevel=2)
+    if strategy.stop is not None and iscoroutinefunction(strategy.same):
+        raise ValueError("SelfConsistency(same=), where it is async, compares at the end: it does not go with stop=")
