@@ -61,6 +61,8 @@ class Reply:
     """Tokens of the text, where they are not its words: it repeats what it goes on with, say."""
     usage: dict[str, Any] = field(default_factory=dict)
     """More fields of the usage, such as a cost."""
+    logprob: float | None = None
+    """Of each word of a chat completion, where the request asks for them."""
 
 
 _ENOUGH = 10**9  # bytes: no client that is right takes in so much
@@ -374,7 +376,12 @@ def _completion(body: dict[str, Any], reply: Reply, usage: dict[str, int], n: in
             for place, (name, arguments) in enumerate(reply.tool_calls)
         ]
     finish = "tool_calls" if reply.tool_calls else reply.finish
-    choices = [{"index": place, "message": message, "finish_reason": finish} for place in range(n)]
+    choices: list[dict[str, Any]] = [
+        {"index": place, "message": message, "finish_reason": finish} for place in range(n)
+    ]
+    if reply.logprob is not None and body.get("logprobs"):
+        for choice in choices:
+            choice["logprobs"] = _logprobs(reply, reply.text or "")
     answer = {
         "id": f"chatcmpl-{time.monotonic_ns()}",
         "object": "chat.completion",
@@ -395,6 +402,11 @@ def _completion(body: dict[str, Any], reply: Reply, usage: dict[str, int], n: in
     return answer
 
 
+def _logprobs(reply: Reply, text: str) -> dict[str, Any]:
+    words = [{"token": word, "logprob": reply.logprob, "bytes": None, "top_logprobs": []} for word in text.split()]
+    return {"content": words, "refusal": None}
+
+
 def _chunks(answer: dict[str, Any], body: dict[str, Any], words: int) -> list[dict[str, Any]]:
     base = {**{key: answer[key] for key in ("id", "created", "model")}, "object": "chat.completion.chunk"}
     chunks: list[dict[str, Any]] = []
@@ -406,6 +418,9 @@ def _chunks(answer: dict[str, Any], body: dict[str, Any], words: int) -> list[di
 
         chunks.append(chunk({"role": "assistant", "content": ""}))
         chunks += [chunk({"content": piece}) for piece in _pieces(message["content"] or "", words)]
+        tokens = choice.get("logprobs", {}).get("content", [])
+        for token, each in zip(tokens, chunks[len(chunks) - len(tokens) :], strict=True):
+            each["choices"][0]["logprobs"] = {"content": [token], "refusal": None}
         if message["refusal"]:
             chunks.append(chunk({"refusal": message["refusal"]}))
         for position, call in enumerate(message.get("tool_calls", [])):

@@ -143,7 +143,7 @@ def _leaves(value: object) -> Iterator[tuple[Path, Hashable]]:
                 inside = list(enumerate(cast("list[object]", part)))
         if inside:
             waiting.extend(((*path, name), each) for name, each in inside)
-        else:
+        elif path:  # an empty output has no fields
             yield path, _leaf(leaf)
 
 
