@@ -179,6 +179,7 @@ def test_what_is_said_of_confidence_is_no_part_of_the_answer():
     assert play(ttc.SelfConsistency(3, weight="confidence"), texts).index == 0
 
 
+@pytest.mark.filterwarnings("ignore:SelfConsistency.weight")  # it can end before one that says has finished
 @thorough(50)
 @given(
     st.lists(st.tuples(st.sampled_from("abc"), st.none() | st.integers(0, 100)), min_size=1, max_size=8),
