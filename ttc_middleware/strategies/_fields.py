@@ -10,7 +10,6 @@ from typing import Any, TypeAlias, cast
 
 from ttc_middleware._answers import value_key
 from ttc_middleware._types import Sample
-from ttc_middleware.verifiers._json import NotJson, json_in
 
 from ._vote import Ballot, Polls
 from ._weights import Weigher
@@ -104,7 +103,7 @@ def fields_of(sample: Sample[Any]) -> dict[Path, Hashable] | None:
     """
     try:
         value = _structure(sample)
-    except (NotJson, ValueError, TypeError, RecursionError):
+    except (ValueError, TypeError, RecursionError):
         return None
     return dict(_leaves(value)) if _has_parts(value) else None
 
@@ -117,6 +116,8 @@ def _structure(sample: Sample[Any]) -> object:
     if sample.tool_calls:
         return [{"name": call.name, "arguments": json.loads(call.arguments)} for call in sample.tool_calls]
     if sample.text is not None:
+        from ttc_middleware.verifiers._json import json_in  # noqa: PLC0415  # slow to import
+
         return json.loads(json_in(sample.text))
     output: Any = sample.output
     dump = getattr(output, "model_dump_json", None)

@@ -12,7 +12,6 @@ from typing import Any
 from ttc_middleware._answers import stated_answer, value_key
 from ttc_middleware._search import Drawing, gather
 from ttc_middleware._types import Draw, Sample
-from ttc_middleware.verifiers._fence import fenced, keyed
 
 _WIDTH = 8_000  # characters of an answer that are shown
 _ASKED = """\
@@ -72,6 +71,8 @@ def shown(sample: Sample[Any]) -> str:
 
 
 def _question(texts: Sequence[str]) -> str:
+    from ttc_middleware.verifiers._fence import fenced, keyed  # noqa: PLC0415  # slow to import
+
     number = keyed("universal", "\0".join(texts))
     answers = "\n\n".join(fenced(f"answer {place}", text, number) for place, text in enumerate(texts, 1))
     return _ASKED.format(count=len(texts), answers=answers)
