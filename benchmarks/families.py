@@ -17,7 +17,7 @@ import hashlib
 import random
 import string
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -107,14 +107,21 @@ class Family:
         """What votes: the lines, None for no answer."""
         return "\n".join(_lines(text)) or None
 
-    def judge(self, problem: Problem) -> Callable[[str], ttc.Verdict]:
-        """The verifier of a call: accepts what is right, and scores a prefix by what it is worth."""
+    def judge(self, problem: Problem) -> Judge:
+        """The verifier of a call."""
+        return Judge(self, problem)
 
-        def judged(text: str) -> ttc.Verdict:
-            worth, right = self.worth(_lines(text or ""), problem)
-            return ttc.Verdict(1.0 if right else min(worth, 0.99), accepted=right)
 
-        return judged
+@dataclass(frozen=True)
+class Judge:
+    """Accepts what is right, and scores a prefix by what it is worth."""
+
+    family: Family
+    problem: Problem
+
+    def check(self, output: str, *, arguments: Mapping[str, Any] | None = None) -> ttc.Verdict:  # noqa: ARG002  # the protocol's
+        worth, right = self.family.worth(_lines(output or ""), self.problem)
+        return ttc.Verdict(1.0 if right else min(worth, 0.99), accepted=right)
 
 
 def _split(question: str) -> Split:

@@ -7,6 +7,7 @@ that what is there can be used at any time.
 
     poe record-search                     all families: 40 problems, 64 samples each
     poe record-search sort4 --samples 32
+    poe record-search --searches          searches over steps, run live: searches.py
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ import ttc_local
 
 FOLDER = Path(__file__).parent / "recordings"
 PROBLEMS, SAMPLES = 40, 64
-ROUND = 16
+ROUND = 32
 PARALLEL = 8
 
 Told = tuple[str, int, int, int, str, float]
@@ -165,9 +166,16 @@ def main() -> None:
     parser.add_argument("families", nargs="*", default=list(FAMILIES), choices=list(FAMILIES), metavar="family")
     parser.add_argument("--samples", type=int, default=SAMPLES)
     parser.add_argument("--problems", type=int, default=PROBLEMS)
+    parser.add_argument("--searches", action="store_true", help="record searches over steps")
     asked = parser.parse_args()
+    if asked.searches:
+        import searches  # noqa: PLC0415  # that imports this
+
+        stepwise = [name for name in asked.families if FAMILIES[name].steps]
+        return searches.main(stepwise, asked.problems)
     with ttc_local.serve(parallel=PARALLEL, context=512) as server:
         anyio.run(pools, server, [FAMILIES[name] for name in asked.families], asked.samples, asked.problems)
+    return None
 
 
 if __name__ == "__main__":
