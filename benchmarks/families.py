@@ -234,6 +234,7 @@ FAMILIES = {
         Family("add3", "running sums of three digits, one a line", _EQUATIONS, 36, _sums(3), _of_known),
         Family("sort3", "three digits in order, one a line", _NUMBERS, 20, _sorting(3), _of_known),
         Family("sort4", "four digits in order, one a line", _NUMBERS, 20, _sorting(4), _of_known),
+        Family("sort6", "six digits in order, one a line", _NUMBERS, 20, _sorting(6), _of_known),
         Family("walk", "moves on a field of 7 by 7 to a goal", _WALK, 30, _walking(2, 3), _reaching),
     )
 }

@@ -172,10 +172,10 @@ def main() -> None:
         import searches  # noqa: PLC0415  # that imports this
 
         stepwise = [name for name in asked.families if FAMILIES[name].steps]
-        return searches.main(stepwise, asked.problems)
+        searches.main(stepwise, asked.problems)
+        return
     with ttc_local.serve(parallel=PARALLEL, context=512) as server:
         anyio.run(pools, server, [FAMILIES[name] for name in asked.families], asked.samples, asked.problems)
-    return None
 
 
 if __name__ == "__main__":

@@ -28,15 +28,19 @@ import ttc_local
 import ttc_middleware as ttc
 import ttc_openai
 
-AT_ONCE = 4
-"""Problems that are searched side by side, so that the model's batches are full."""
+WIDE, NARROW = 1, 8
+"""Problems that are searched side by side, so that the model's batches are full: by searches that fill one by
+themselves, and by those that draw a sample or a few at a time."""
 STEPS = ttc.Steps("\n", max_tokens=12)
 
 STRATEGIES: dict[str, ttc.Strategy] = {
-    "best-of-16": ttc.BestOfN(16),
     "beam 16/4": ttc.BeamSearch(16, 4, depth=10, steps=STEPS),
     "DVTS 16/4": ttc.DVTS(16, 4, depth=10, steps=STEPS),
 }
+
+
+ONE_BY_ONE: frozenset[str] = frozenset()
+"""Those that draw little at a time."""
 
 
 class OtherVersion(Exception):
@@ -217,20 +221,25 @@ async def record(server: ttc_local.Server, families: Sequence[Family], problems:
                 dropped = {(name, problem.question) for name, problem in left}
                 found = [each for each in found if (each.name, each.question) not in dropped]
                 bar = progress.add_task(f"{family.name}, searches", total=len(left))
-                limit = anyio.CapacityLimiter(AT_ONCE)
+                for name in STRATEGIES:
+                    limit = anyio.CapacityLimiter(NARROW if name in ONE_BY_ONE else WIDE)
 
-                async def one(name: str, problem: Problem, *, family=family, found=found, bar=bar, limit=limit) -> None:
-                    def scaled(strategy: Noting) -> Any:
-                        return ttc_openai.wrap(client, strategy, verifier=family.judge(problem), backend="llama.cpp")
+                    async def one(
+                        problem: Problem, *, name=name, family=family, found=found, bar=bar, limit=limit
+                    ) -> None:
+                        def scaled(strategy: Noting) -> Any:
+                            judge = family.judge(problem)
+                            return ttc_openai.wrap(client, strategy, verifier=judge, backend="llama.cpp")
 
-                    async with limit:
-                        found.append(await run(scaled, server.model, family, problem, name))
+                        async with limit:
+                            found.append(await run(scaled, server.model, family, problem, name))
                         store(FOLDER / f"{family.name}-searches.jsonl.gz", [vars(each) for each in found])
                         progress.advance(bar)
 
-                async with anyio.create_task_group() as group:
-                    for name, problem in left:
-                        group.start_soon(one, name, problem)
+                    async with anyio.create_task_group() as group:
+                        for each, problem in left:
+                            if each == name:
+                                group.start_soon(one, problem)
 
 
 def main(names: Sequence[str], problems: int) -> None:
