@@ -1,0 +1,150 @@
+"""What `poe bench-search` stands on: its task families, its estimates, and replays that notice another version."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from itertools import combinations, permutations
+from pathlib import Path
+from statistics import fmean
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import ttc_middleware as ttc
+from ttc_middleware.testing import Outcome, play
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+if str(BENCHMARKS) not in sys.path:
+    sys.path.append(str(BENCHMARKS))  # scripts that import each other by name
+
+from estimates import paired, pass_at, share, tokens_until  # noqa: E402  # found there
+from families import FAMILIES  # noqa: E402
+from record import FOLDER, Pool, read, write  # noqa: E402
+from searches import Noting, OtherVersion, Recorded, replay  # noqa: E402
+
+every_family = pytest.mark.parametrize("family", FAMILIES.values(), ids=lambda family: family.name)
+STEPS = ttc.Steps("\n")
+
+
+@every_family
+def test_no_question_is_in_two_splits_and_the_same_ones_come_every_time(family):
+    splits = [{each.question for each in family.problems(split, n)} for split, n in (("shots", 5), ("tune", 20))]
+    tested = family.problems("test", 40)
+    assert tested == family.problems("test", 40)
+    assert tested[:10] == family.problems("test", 10)
+    assert len({each.question for each in tested}.union(*splits)) == 65
+
+
+@every_family
+def test_a_right_answer_is_verified_and_any_shorter_one_is_not(family):
+    for problem in family.problems("test", 20):
+        assert family.verify(problem.shown, problem)
+        assert family.prefix(problem.shown, problem) == 1
+        assert not family.verify("", problem)
+        assert not family.verify("nonsense", problem)
+        assert family.judge(problem).check("nonsense").score < 0.2
+
+
+@pytest.mark.parametrize("name", ["add3", "sort3", "sort4", "sort6"])
+def test_each_right_line_is_worth_more_and_a_mistake_next_to_nothing(name):
+    family = FAMILIES[name]
+    for problem in family.problems("test", 20):
+        lines = problem.shown.split("\n")
+        worth = [family.prefix("\n".join(lines[:k]), problem) for k in range(len(lines) + 1)]
+        assert worth == sorted(set(worth))
+        assert family.prefix("\n".join([*lines[:-1], "0"]), problem) < worth[0]
+
+
+def test_a_walk_is_worth_more_the_nearer_it_ends_and_nothing_once_off_the_field():
+    family = FAMILIES["walk"]
+    problem = replace(family.problems("test", 1)[0], goal=(2, 1))
+    worth = [family.prefix(text, problem) for text in ("down", "", "up", "up\nright")]
+    assert worth == sorted(set(worth))
+    assert family.prefix("left\nleft\nleft\nleft\nright", problem) == 0
+    assert family.verify("right\nright\nup\nleft\nleft", problem), "who comes by the goal has reached it"
+    assert not family.verify("right\nup", problem)
+
+
+@every_family
+def test_what_is_recorded_is_of_todays_problems(family):
+    pools = read(family)
+    for pool in pools:
+        assert all(told[1] > told[2] >= 0 and told[3] > 0 for told in pool.samples)
+
+
+def test_what_was_recorded_of_other_problems_is_refused(tmp_path):
+    family = FAMILIES["sort3"]
+    told = ("1\n2\n3", 100, 99, 6, "stop", 0.5)
+    pools = [Pool(problem, told, [told]) for problem in family.problems("test", 2)]
+    write(family, pools, tmp_path)
+    assert read(family, tmp_path) == pools
+    write(family, pools[::-1], tmp_path)
+    with pytest.raises(ValueError, match=r"recorded of other problems than sort3 has now"):
+        read(family, tmp_path)
+    assert FOLDER.name == "recordings"
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=7), st.data())
+def test_pass_at_k_is_the_share_of_all_choices_with_a_right_one(samples, data):
+    k = data.draw(st.integers(1, len(samples)))
+    chosen = list(combinations(samples, k))
+    assert pass_at(k, sum(samples), len(samples)) == pytest.approx(fmean(any(each) for each in chosen))
+
+
+@pytest.mark.parametrize("right", range(6))
+@pytest.mark.parametrize("n", [1, 3, 5])
+def test_best_of_n_costs_what_the_strategy_itself_draws_over_all_orders(right, n):
+    orders = set(permutations([True] * right + [False] * (5 - right)))
+    drawn = fmean(len(play(ttc.BestOfN(n, at_once=1), order).draws) for order in orders)
+    assert tokens_until(n, right, 5, 10.0) == pytest.approx(10 * drawn)
+    found = fmean(play(ttc.BestOfN(n, at_once=1), order).winner.accepted for order in orders)
+    assert pass_at(n, right, 5) == pytest.approx(found)
+
+
+def test_pass_at_more_than_there_is_is_refused():
+    with pytest.raises(ValueError, match="at least 4 samples, not 3"):
+        pass_at(4, 1, 3)
+
+
+def test_an_interval_holds_its_mean_and_equal_rows_do_not_differ():
+    values = [0.0, 1.0, 1.0, 0.5, 0.0, 1.0]
+    found = share(values)
+    assert found.low < found.mean < found.high
+    assert paired(values, values).points == "+0.0 (+0 to +0)"
+
+
+def recorded(strategy):
+    """A search for a walk, by a model that goes at random but repeatably."""
+    family = FAMILIES["walk"]
+    problem = family.problems("test", 1)[0]
+    judge = family.judge(problem)
+    into = Recorded("a search", repr(strategy), family.name, problem.question)
+
+    def model(index, draw):
+        text = (draw.extend or "") + ("up", "down", "left", "right")[(index * 7 + index // 3) % 4]
+        verdict = judge.check(text)
+        return Outcome(output=text, score=verdict.score, accepted=verdict.accepted, ended=text.count("\n") > 4)
+
+    return into, play(Noting(strategy, into), model), judge
+
+
+def test_a_replay_sends_the_strategy_what_it_was_sent_and_it_chooses_the_same():
+    strategy = ttc.BeamSearch(8, 4, depth=8, steps=STEPS)
+    into, played, judge = recorded(strategy)
+    assert len(into.samples) == len(played.samples) > 16
+    winner = replay(strategy, into, judge)
+    assert (winner.index, winner.text) == (played.index, played.winner.text)
+    assert winner.draw.parent is not None
+
+
+def test_a_replay_notices_another_version_of_the_strategy_or_of_the_verifier():
+    strategy = ttc.BeamSearch(8, 4, depth=8, steps=STEPS)
+    into, _, judge = recorded(strategy)
+    for other in (ttc.DVTS(8, 2, depth=8, steps=STEPS), ttc.BeamSearch(8, 2, steps=STEPS), ttc.BestOfN(4)):
+        with pytest.raises(OtherVersion, match=r"recorded with another version of BeamSearch.*record again"):
+            replay(other, into, judge)
+    into.samples[3]["score"] += 0.125
+    with pytest.raises(OtherVersion, match="the verifier says"):
+        replay(strategy, into, judge)
