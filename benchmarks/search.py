@@ -10,7 +10,8 @@ problems; differences are paired.
 - single, greedy: one draw. best-of-N: one after the other until one is accepted, N at most.
 - oracle (pass@N): all N are drawn, and it counts whether any is right.
 - majority, weighted: `SelfConsistency(N)`; and the answers' classes weighted by what `prefix` says of them.
-- beside best-of-N: for searches, minus best-of-N on the same problems with N as large as the same tokens allow.
+- beside best-of-N: for searches, minus best-of-N on the same problems with N as large as the same tokens allow, or the
+  same new tokens; "all" where there are no more samples. Of a search that ended with calls under way, these count too.
 - seconds: on two cores that others were using too, so for a rough idea only.
 
     poe bench-search              every family, and docs/images/search.png
@@ -41,7 +42,7 @@ from ttc_middleware.testing import Outcome, play
 WIDTHS = (1, 2, 4, 8, 16, 32)
 SHOWN = (4, 16)
 PICTURE = Path(__file__).parent.parent / "docs" / "images" / "search.png"
-COLUMNS = ("", "right", "tokens", "new", "answer", "seconds", "beside best-of-N")
+COLUMNS = ("", "right", "tokens", "new", "answer", "seconds", "beside best-of-N", "at as many new ones")
 
 
 @dataclass(frozen=True)
@@ -55,13 +56,13 @@ class Row:
     """Tokens that no cache had."""
     answer: float
     seconds: float | None = None
-    beside: str = ""
+    beside: tuple[str, str] = ("", "")
 
     @property
     def cells(self) -> list[str]:
         seconds = "" if self.seconds is None else f"{self.seconds:.1f}"
         return [self.name, str(self.right), *(f"{each:,.0f}" for each in (self.tokens, self.new, self.answer)),
-                seconds, self.beside]  # fmt: skip
+                seconds, *self.beside]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -175,26 +176,34 @@ def stepwise(family: Family, found: list[Found]) -> tuple[list[Row], list[str]]:
             family.verify(winner.text or "", problems[each.question])
             for winner, each in zip(winners, recorded, strict=True)
         ]
-        total = fmean(each.bill["in"] + each.bill["out"] for each in recorded)
-        fresh = fmean(each.bill["in"] - (each.bill["cached"] or 0) + each.bill["out"] for each in recorded)
-        out = fmean(each.bill["out"] for each in recorded)
-        beside = ""
+        spent = [_spent(each) for each in recorded]
+        total, fresh, out = (fmean(each[k] for each in spent) for k in range(3))
+        beside = ("", "")
         if all(each.question in by_question for each in recorded):
             pools = [by_question[each.question] for each in recorded]
-            beside = _beside(right, pools, total)
+            beside = _beside(right, pools, total, tokens), _beside(right, pools, fresh, new)
         rows.append(Row(f"{name} ({len(recorded)} problems)", share(right), total, fresh, out,
                         fmean(each.seconds for each in recorded), beside))  # fmt: skip
     return rows, wrong
 
 
-def _beside(right: Sequence[float], pools: list[Found], total: float) -> str:
-    """Minus best-of-N, with the largest N that takes no more tokens than this on average."""
+def _spent(search: searches.Recorded) -> tuple[float, float, float]:
+    """Tokens of a search: all, new, and of answers; a call that was cancelled counts as much as the others' mean."""
+    came = [each for each in search.samples if each["in"]]
+    more = search.bill["calls"] / len(came)
+    given = sum(each["in"] for each in came)
+    out = sum(each["out"] for each in came)
+    return more * (given + out), more * (given - sum(each["cached"] or 0 for each in came) + out), more * out
+
+
+def _beside(right: Sequence[float], pools: list[Found], spent: float, of: Callable[[Sequence], float]) -> str:
+    """Minus best-of-N, with the largest N that takes no more than was spent, on average."""
     most = min(len(each.right) for each in pools)
     n = 1
-    while n < most and fmean(tokens_until(n + 1, *each.rate, each.mean(tokens)) for each in pools) <= total:
+    while n < most and fmean(tokens_until(n + 1, *each.rate, each.mean(of)) for each in pools) <= spent:
         n += 1
     difference = paired(right, [pass_at(n, *each.rate) for each in pools])
-    return f"{difference.points} N={n}{', all there is' if n == most else ''}"
+    return f"{difference.points}, N={'all ' if n == most else ''}{n}"
 
 
 def main() -> int:
@@ -211,7 +220,7 @@ def main() -> int:
         if not found:
             print(f"{family.name}: nothing is recorded")
             continue
-        rows, curves[family.name] = whole(family, found, 2 if quick else 20)
+        rows, curves[family.name] = whole(family, found, 5 if quick else 20)
         points[family.name], failed = stepwise(family, found)
         baseline[family.name] = [
             (
