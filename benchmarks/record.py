@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import openai
 from families import FAMILIES, Family, Problem, Split
 
@@ -114,6 +115,7 @@ async def pools(server: ttc_local.Server, families: Sequence[Family], samples: i
     async with openai.AsyncOpenAI(base_url=server.base_url, api_key="none", timeout=600) as client:
         with Progress() as progress:
             for family in families:
+                await anyio.to_thread.run_sync(server.prime, family.messages(family.problems("test", 1)[0])[:-1])
                 found = read(family)
                 found += [Pool(each) for each in family.problems("test", problems)[len(found) :]]
                 bar = progress.add_task(family.name, total=samples * len(found))

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import openai
 from families import FAMILIES, Family, Problem
 from record import FOLDER, store
@@ -28,7 +29,7 @@ import ttc_local
 import ttc_middleware as ttc
 import ttc_openai
 
-WIDE, NARROW = 1, 8
+WIDE, NARROW = 1, 4
 """Problems that are searched side by side, so that the model's batches are full: by searches that fill one by
 themselves, and by those that draw a sample or a few at a time."""
 STEPS = ttc.Steps("\n", max_tokens=12)
@@ -216,6 +217,7 @@ async def record(server: ttc_local.Server, families: Sequence[Family], problems:
     async with openai.AsyncOpenAI(base_url=server.base_url, api_key="none", timeout=600) as client:
         with Progress() as progress:
             for family in families:
+                await anyio.to_thread.run_sync(server.prime, family.messages(family.problems("test", 1)[0])[:-1])
                 found = read(family)
                 left = list(missing(family, found, problems))
                 dropped = {(name, problem.question) for name, problem in left}
