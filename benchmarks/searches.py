@@ -37,10 +37,13 @@ STEPS = ttc.Steps("\n", max_tokens=12)
 STRATEGIES: dict[str, ttc.Strategy] = {
     "beam 16/4": ttc.BeamSearch(16, 4, depth=10, steps=STEPS),
     "DVTS 16/4": ttc.DVTS(16, 4, depth=10, steps=STEPS),
+    "particle filter 16": ttc.ParticleFilter(16, depth=10, steps=STEPS),
+    "MCTS-50": ttc.MCTS(50, 3, depth=10, steps=STEPS),
+    "MCTS-200": ttc.MCTS(200, 3, depth=10, steps=STEPS),
 }
 
 
-ONE_BY_ONE: frozenset[str] = frozenset()
+ONE_BY_ONE = frozenset({"MCTS-50", "MCTS-200"})
 """Those that draw little at a time."""
 
 
