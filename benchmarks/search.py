@@ -26,7 +26,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 
@@ -83,17 +83,17 @@ class Found:
 
 
 def judged(family: Family) -> list[Found]:
-    """The pools of a family that have as many samples as all others."""
+    """The pools of a family, each with as many samples as the others: a recording may be under way."""
     pools = [pool for pool in read(family) if pool.samples]
-    full = max((len(pool.samples) for pool in pools), default=0)
+    least = min((len(pool.samples) for pool in pools), default=0)
+    even = [replace(pool, samples=pool.samples[:least]) for pool in pools]
     return [
         Found(
             pool,
             [family.verify(each[0], pool.problem) for each in pool.samples],
             [family.prefix(each[0], pool.problem) for each in pool.samples],
         )
-        for pool in pools
-        if len(pool.samples) == full
+        for pool in even
     ]
 
 
