@@ -173,7 +173,7 @@ def line_of(
                 "error": None if sample.error is None else str(sample.error),
             }
     roles: list[tuple[Role, Tab]] = [(tab.role, tab) for tab, _ in draws]
-    roles += [(tab.role, tab) for _, judged in draws for tab in judged]
+    roles.extend((tab.role, tab) for _, judged in draws for tab in judged)
     roles.append(("routing", routing))
     line["calls"] = [_called(role, entry, tab.index, started) for role, tab in roles for entry in tab.entries]
     if error is not None:

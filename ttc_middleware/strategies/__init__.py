@@ -1,8 +1,8 @@
 """How to search: one algorithm a file, each a pure generator that cites its paper."""
 
 from ._steps import Steps
-from .abmcts import ABMCTS
 from ._weights import CISC
+from .abmcts import ABMCTS
 from .beam_search import BeamSearch
 from .best_of_n import BestOfN
 from .budget_forcing import BudgetForcing

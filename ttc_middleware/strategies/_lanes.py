@@ -143,7 +143,7 @@ class _Lane:
 
     def outside(self, draw: Draw) -> Draw:
         """A draw of this search as the outer one asks for it."""
-        return draw if draw.parent is None else replace(draw, parent=self._outside(draw.parent))
+        return draw if draw.parent is None else replace(draw, parent=self._real_of(draw.parent))
 
     def end(self) -> list[Cancel]:
         """Cancel what is left."""
@@ -153,8 +153,10 @@ class _Lane:
         return left
 
     def _outside(self, value: Any) -> Any:
-        if isinstance(value, Sample):
-            given = cast("Sample[Any]", value)
-            own, real = self._real.get(given.index, (None, given))
-            return real if own is given else given
-        return [self._outside(each) for each in cast("list[Any]", value)] if isinstance(value, list) else value
+        if isinstance(value, list):
+            return [self._outside(each) for each in cast("Sequence[Any]", value)]
+        return self._real_of(cast("Any", value)) if isinstance(value, Sample) else value
+
+    def _real_of(self, sample: Sample[Any]) -> Sample[Any]:
+        own = self._real.get(sample.index)
+        return own[1] if own is not None and own[0] is sample else sample
