@@ -8,6 +8,7 @@ from .best_of_n import BestOfN
 from .budget_forcing import BudgetForcing
 from .code_search import CodeSearch
 from .dvts import DVTS
+from .cascade import Cascade, Tier
 from .first_finished import FirstFinished
 from .mcts import MCTS
 from .monte_carlo_value import MonteCarloValue
@@ -33,6 +34,7 @@ __all__ = [
     "BestOfN",
     "BudgetForcing",
     "CodeSearch",
+    "Cascade",
     "FirstFinished",
     "MonteCarloValue",
     "ParticleFilter",
@@ -46,4 +48,5 @@ __all__ = [
     "Thinks",
     "step_labels",
     "write_step_labels",
+    "Tier",
 ]
