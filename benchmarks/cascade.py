@@ -31,7 +31,7 @@ import time
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from itertools import permutations, product
+from itertools import product
 
 import numpy as np
 from fast_cascade import cascade, leader, tier
@@ -256,7 +256,18 @@ class Told:
         ]
 
 
-COLUMNS = ["", "tokens", "right %", "fewer", "of splits", "of problems", "points", "of splits", "of problems", "latency"]
+COLUMNS = [
+    "",
+    "tokens",
+    "right %",
+    "fewer",
+    "of splits",
+    "of problems",
+    "points",
+    "of splits",
+    "of problems",
+    "latency",
+]
 
 
 def report(dataset: str, found: list[Question], workers: ProcessPoolExecutor, *, quick: bool) -> bool:
@@ -274,7 +285,9 @@ def report(dataset: str, found: list[Question], workers: ProcessPoolExecutor, *,
     alone = np.array([len(each.models) == 1 for each in policies])
     chosen: list[tuple[int, dict[str, Policy]]] = []
     for half in halves:
-        best = int(max(range(len(votes)), key=lambda model: (votes[model][half, 0].mean(), -votes[model][half, 1].sum())))
+        best = int(
+            max(range(len(votes)), key=lambda model: (votes[model][half, 0].mean(), -votes[model][half, 1].sum()))
+        )
         least = votes[best][half, 0].mean()
         picked = {f"Cascade, {name}": choose(policies, table, half, least + more) for name, more in MARGINS.items()}
         ones = [each for each, single in zip(policies, alone, strict=True) if single]
@@ -311,9 +324,11 @@ def report(dataset: str, found: list[Question], workers: ProcessPoolExecutor, *,
             for name, each in ours.items():
                 tell(reference, name, rest, each, beside)
 
-    title = f"{dataset}: {len(data.models)} models, {len(everything)} problems, {splits} splits, {len(policies)} policies"
+    title = (
+        f"{dataset}: {len(data.models)} models, {len(everything)} problems, {splits} splits, {len(policies)} policies"
+    )
     show(
-        f"{title}\nbeside 40 samples of the model that the first half picks",
+        f"{dataset}: {counts}\nbeside 40 samples of the model that the first half picks",
         COLUMNS,
         [told.row(name) for name, told in against["picked"].items()],
     )
@@ -330,7 +345,8 @@ def report(dataset: str, found: list[Question], workers: ProcessPoolExecutor, *,
     print(f"policies chosen most often ({main}):")
     for policy, times in Counter(picked[main] for _, picked in chosen).most_common(3):
         said = " -> ".join(
-            f"{data.models[m]} (lead {lead}, cap {cap})" for m, (lead, cap) in zip(policy.models, policy.tiers, strict=True)
+            f"{data.models[m]} (lead {lead}, cap {cap})"
+            for m, (lead, cap) in zip(policy.models, policy.tiers, strict=True)
         )
         print(f"  {times:3} x {said}")
     _, _, fewer, points, _ = against["picked"][main].means
@@ -350,7 +366,9 @@ def main() -> int:
             reached[dataset] = report(dataset, own, workers, quick=asked.quick)
     good = reached.get("math500", True)
     said = "reached" if good else "MISSED"
-    print(f"{said}: >= {FEWER} x fewer tokens than 40 samples of the model picked, at >= {POINTS:g} points, on MATH-500")
+    print(
+        f"{said}: >= {FEWER} x fewer tokens than 40 samples of the model picked, at >= {POINTS:g} points, on MATH-500"
+    )
     print(f"{time.perf_counter() - began:.0f} s")
     return int(asked.quick and not good)
 
