@@ -324,9 +324,7 @@ def report(dataset: str, found: list[Question], workers: ProcessPoolExecutor, *,
             for name, each in ours.items():
                 tell(reference, name, rest, each, beside)
 
-    title = (
-        f"{dataset}: {len(data.models)} models, {len(everything)} problems, {splits} splits, {len(policies)} policies"
-    )
+    counts = f"{len(data.models)} models, {len(everything)} problems, {splits} splits, {len(policies)} policies"
     show(
         f"{dataset}: {counts}\nbeside 40 samples of the model that the first half picks",
         COLUMNS,

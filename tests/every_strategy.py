@@ -37,6 +37,16 @@ ALL = [
     ttc.Cascade([ttc.strategies.Tier(lead=2, cap=3)]),
     ttc.Cascade([ttc.strategies.Tier(lead=2, cap=3), ttc.strategies.Tier("large", lead=3, cap=6)]),
     ttc.Cascade([ttc.strategies.Tier(cap=2, weight=0.4), ttc.strategies.Tier("large", weight=1.7)], by=len),
+    ttc.Adaptive(
+        ttc.strategies.Agreement(),
+        {"easy": ttc.Single(), "medium": ttc.SelfConsistency(3), "hard": ttc.SelfConsistency(5)},
+    ),
+    ttc.Adaptive(ttc.strategies.FirstScore([0.5]), {"easy": ttc.Refine(1), "hard": ttc.BestOfN(4)}),
+    ttc.Adaptive(
+        ttc.strategies.FirstScore([0.9, 0.2]),
+        {"a": ttc.BestOfN(2, stop="all"), "b": ttc.Refine(2), "c": ttc.Race(6, first=3, more=1, lead=2)},
+        escalate=False,
+    ),
     ttc.BudgetForcing(max_tokens=8),
     ttc.BudgetForcing(max_tokens=100, min_tokens=20, extend="Hmm", times=5),
     ttc.CodeSearch(1, behaviour=ttc.verifiers.Behaviour()),

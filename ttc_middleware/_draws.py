@@ -59,6 +59,7 @@ class Desk:
     """A draw brought an answer without any model call that was seen."""
     tools_ran: bool = False
     """A draw has reported to a model on tools that it ran."""
+    started: float = field(default_factory=time.monotonic)
     judge: Judge | None = field(init=False)
     """The call site's own; None where nothing is judged."""
     judges: dict[int, Judge] = field(default_factory=dict[int, Judge])
@@ -382,6 +383,7 @@ class DrawTask:
         self._deliver(sample)
 
     def _deliver(self, sample: Sample[Any]) -> None:
+        sample = replace(sample, after=time.monotonic() - self.desk.started)
         self.samples.append(sample)
         self.ended.append(_telemetry.now())
         self.desk.finished.append(sample)

@@ -69,6 +69,11 @@ class _Run(Generic[T]):
         if plan.adapter.slots is not None:
             limits["seats"] = min(plan.adapter.slots, limits.get("seats", plan.adapter.slots))
         ledger = outer.below(limits)
+        self.started = time.monotonic()
+        self.scope = replace(outer.until(plan.budget.seconds), ledger=ledger, model_calls=None)
+        self.deadline = self.scope.deadline
+        if self.deadline is not None:
+            call = replace(call, seconds=self.deadline - self.started)
         self.plan = plan
         self.desk = Desk(
             plan,
@@ -80,9 +85,6 @@ class _Run(Generic[T]):
             # A draw inside a draw sits on the outer one's seat: waiting for another could wait for itself.
             seated=outer_tab is None and outer.waits and ledger is not None and ledger.limited("seats"),
         )
-        self.started = time.monotonic()
-        self.scope = replace(outer.until(plan.budget.seconds), ledger=ledger, model_calls=None)
-        self.deadline = self.scope.deadline
         self.among = Among(plan.name)
         self.told = 0
         self.late = False

@@ -13,6 +13,7 @@ from ._context import SCOPE, SETTINGS, warn_once
 from ._plan import OnReject, PlainFunction, Plan
 from ._policy import Policy, PolicyScope, check_options
 from ._strategy import asks, check_strategy, judges, needs, needs_verifier
+from ._strategy import asks, check_strategy, judges, needs, needs_verifier, suited
 from ._thinking import Thinking, ThinkingLike, thinking_of
 from ._types import Adapter, Capability, Strategy
 from ._verify import Check, prepare
@@ -81,7 +82,17 @@ class Site:
                     warn_once("below break-even", self.name, f"{self.name}: {said}")
         if self.strategy is not None:
             check_strategy(self.strategy)
-            self._suits(self.strategy)
+            object.__setattr__(self, "strategy", self._suited(self.strategy))
+
+    def _suited(self, strategy: Strategy) -> Strategy:
+        """The strategy, as far as this call site can go with it; raises TypeError where it cannot."""
+        fit = suited(strategy, self.adapter.can)
+        self._suits(fit)
+        if fit is strategy or self.name.endswith("()"):  # scale()'s own, for a moment
+            return strategy
+        words = ", ".join(sorted(each.value for each in needs(strategy) - self.adapter.can))
+        warn_once("suited", f"{self.name} {strategy!r}", f"{self.name} goes without {words}: it searches by {fit!r}")
+        return fit
 
     def _suits(self, strategy: Strategy) -> None:
         if needs_verifier(strategy) and self.check is None:
@@ -94,6 +105,12 @@ class Site:
         unknown = asks(strategy) - self.known if self.known is not None else frozenset[str]()
         if unknown:
             raise TypeError(f"{strategy!r} asks for {', '.join(sorted(unknown))}, which {self.name} does not have")
+        unknown = frozenset[str]() if self.known is None else asks(strategy) - self.known
+        if unknown:
+            have = ", ".join(sorted(self.known or ())) or "none"
+            raise TypeError(
+                f"{strategy!r} asks for {', '.join(sorted(unknown))}, which {self.name} does not have (it has: {have})"
+            )
         lacking = needs(strategy) - self.adapter.can
         if lacking:
             words = ", ".join(sorted(each.value for each in lacking))
@@ -123,7 +140,7 @@ class Site:
         if strategy is None:
             strategy = Single()
         elif strategy is not self.strategy:
-            self._suits(strategy)
+            strategy = self._suited(strategy)
         return Plan(
             name=self.name,
             strategy=strategy,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any, cast
 
 from ._types import Call, Capability, Search, Strategy
@@ -47,6 +47,19 @@ def judges(strategy: Strategy) -> tuple[Any, ...]:
 def asks(strategy: Strategy) -> frozenset[str]:
     """The arguments of a call that it cannot do without."""
     return frozenset(_said(strategy, "parameters", default=()))
+    """The call's arguments that it reads by name."""
+    return frozenset(_said(strategy, "asks", default=()))
+
+
+def in_turn(strategy: Strategy) -> int:
+    """Draws that follow one another in its longest chain, from 1."""
+    return max(int(_said(strategy, "in_turn", default=1)), 1)
+
+
+def suited(strategy: Strategy, can: frozenset[Capability]) -> Strategy:
+    """What to use of it where a call site can do only so much: itself, unless it says otherwise."""
+    choose: Callable[[frozenset[Capability]], Strategy] | None = _said(strategy, "suited", default=None)
+    return strategy if choose is None else choose(can)
 
 
 def _said(strategy: Strategy, name: str, *, default: Any) -> Any:

@@ -270,6 +270,8 @@ class Call:
     """"module:qualname" of the function, or the name that was given."""
     arguments: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """The call's arguments by parameter name, defaults filled in; for a client, the request's keywords."""
+    seconds: float | None = None
+    """What a deadline leaves it, from the start of the search; None: there is none."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -359,6 +361,8 @@ class Sample(Generic[T]):
     """The usage is this sample's share of one request that served several; their sum is exact."""
     gaps: Mapping[str, int] = field(default_factory=dict[str, int])
     """What nobody reported of its model calls, as in `Bill.gaps`."""
+    after: float = 0.0
+    """Seconds on the clock from the start of the search until it was there, its verification included."""
 
     @property
     def billed(self) -> Certainty:
@@ -463,6 +467,11 @@ class Strategy(Protocol):
     of it asks for), `wants_all` (bool: it waits for every draw of a step, so equal ones may share a request), and, to
     be checked against the function at decoration, `judges` (the verifiers that its draws name) and `parameters` (names
     of arguments that it cannot do without).
+    Optional class or instance attributes say more: `needs_verifier` (bool), `needs` (the capabilities that a draw of it
+    asks for), `wants_all` (bool: it waits for every draw of a step, so equal ones may share a request), `judges` (the
+    verifiers that its draws name) and `asks` (the call's arguments that it reads by name), both to be checked against
+    the function at decoration, and `in_turn` (draws that follow one another in its longest chain; 1 where it does not
+    say). A method `suited(can)` may give the strategy to use where a call site can do only so much.
     """
 
     def search(self, call: Call, /) -> Search[Any]:

@@ -4,11 +4,13 @@ from ._steps import Steps
 from ._weights import CISC
 from .abmcts import ABMCTS
 from .beam_search import BeamSearch
+from .adaptive import Adaptive
 from .best_of_n import BestOfN
 from .budget_forcing import BudgetForcing
 from .code_search import CodeSearch
 from .dvts import DVTS
 from .cascade import Cascade, Tier
+from .difficulty import Agreement, Classify, FirstScore
 from .first_finished import FirstFinished
 from .mcts import MCTS
 from .monte_carlo_value import MonteCarloValue
@@ -31,14 +33,18 @@ __all__ = [
     "MCTS",
     "AdaptiveConsistency",
     "BeamSearch",
+    "Adaptive",
+    "Agreement",
     "BestOfN",
     "BudgetForcing",
     "CodeSearch",
     "Cascade",
+    "Classify",
     "FirstFinished",
     "MonteCarloValue",
     "ParticleFilter",
     "Primed",
+    "FirstScore",
     "Race",
     "Refine",
     "SelfConsistency",

@@ -38,6 +38,11 @@ class Refine(Brief):
     def __post_init__(self) -> None:
         count(self, rounds=self.rounds)
 
+    @property
+    def in_turn(self) -> int:
+        """The first answer, and the revisions."""
+        return 1 + self.rounds
+
     def search(self, call: Call) -> Search[T]:  # noqa: ARG002  # the protocol's
         """Draw, then revise the best so far until it is accepted."""
         found: list[Sample[Any]] = yield from gather([Draw()])
