@@ -12,7 +12,11 @@ from ttc_middleware.strategies import Agreement, Classify
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("fresh")]
 
-TIERS = {"easy": ttc.Single(temperature=0.0), "medium": ttc.SelfConsistency(2), "hard": ttc.SelfConsistency(3, at_once=1)}
+TIERS = {
+    "easy": ttc.Single(temperature=0.0),
+    "medium": ttc.SelfConsistency(2),
+    "hard": ttc.SelfConsistency(3, at_once=1),
+}
 
 
 def judging(difficulty):

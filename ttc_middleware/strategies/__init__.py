@@ -5,12 +5,15 @@ from ._weights import CISC
 from .abmcts import ABMCTS
 from .beam_search import BeamSearch
 from .adaptive import Adaptive
+from .beam_search import BeamSearch
 from .best_of_n import BestOfN
 from .budget_forcing import BudgetForcing
 from .code_search import CodeSearch
 from .dvts import DVTS
 from .cascade import Cascade, Tier
+from .decompose import Decompose, Part, Solved
 from .difficulty import Agreement, Classify, FirstScore
+from .dvts import DVTS
 from .first_finished import FirstFinished
 from .mcts import MCTS
 from .monte_carlo_value import MonteCarloValue
@@ -35,20 +38,24 @@ __all__ = [
     "BeamSearch",
     "Adaptive",
     "Agreement",
+    "BeamSearch",
     "BestOfN",
     "BudgetForcing",
     "CodeSearch",
     "Cascade",
     "Classify",
+    "Decompose",
     "FirstFinished",
     "MonteCarloValue",
     "ParticleFilter",
     "Primed",
     "FirstScore",
+    "Part",
     "Race",
     "Refine",
     "SelfConsistency",
     "Single",
+    "Solved",
     "Steps",
     "ThinkLonger",
     "Thinks",

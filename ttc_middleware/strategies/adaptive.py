@@ -12,7 +12,8 @@ from ttc_middleware._search import NoSamples, best
 from ttc_middleware._types import Call, Capability, Sample, Search, Strategy, T
 
 from ._arrivals import check_by
-from ._lanes import Lanes, Steps
+from ._lanes import Lanes
+from ._lanes import Part as Inner
 from ._paces import Paces
 from .difficulty import Agreement, Difficulty, FirstScore, Told, share
 
@@ -182,7 +183,7 @@ class _Pace:
         self.over = False
         """The engine has said that no more samples come."""
 
-    def watched(self, steps: Steps) -> Steps:
+    def watched(self, steps: Inner) -> Inner:
         """The same search, with an ear for the end of the budget."""
         sample = None
         try:
@@ -194,7 +195,7 @@ class _Pace:
         except StopIteration as end:
             return end.value
 
-    def timed(self, tier: Strategy, lanes: Lanes) -> Steps:
+    def timed(self, tier: Strategy, lanes: Lanes) -> Inner:
         """Run a tier and learn what it takes; None where it finds nothing."""
         began = _now(lanes.samples)
         try:
