@@ -118,6 +118,21 @@ def test_example_extraction():
 
 
 @pytest.mark.slow
+def test_example_by_difficulty():
+    lines = run("by_difficulty")
+
+    heads = [place for place, line in enumerate(lines) if line.startswith("__main__:")]
+    cascade, adaptive, parts = (lines[a:b] for a, b in zip(heads, [*heads[1:], None], strict=True))
+    assert "(Cascade((Tier(None, cap=3), Tier(" in cascade[0]
+    assert 2 <= len(cascade) - 2 <= 9
+    assert "(Adaptive(Agreement(2, by=last), {'easy': Single(), 'medium': BestOfN(4), " in adaptive[0]
+    # Two that are kept; then four and eight more at most.
+    assert 1 <= len(adaptive) - 2 <= 2 + 4 + 8
+    assert "(Decompose(in_parts, SelfConsistency(3, by=last), " in parts[0]
+    assert 2 + 1 <= len(parts) - 2 <= 6 + 2
+
+
+@pytest.mark.slow
 def test_example_existing_function():
     first, best, one, four = run("existing_function")
 
