@@ -36,7 +36,8 @@ async def test_where_they_do_not_the_large_one_is_and_their_votes_are_kept():
         return await model()
 
     result = await ask.run()
-    assert [body.get("model") for body in model.bodies][3:] == ["large"] * 2
+    # The third small one and the first large one start together: two votes that differ leave nothing to decide.
+    assert sorted(body.get("model", "small") for body in model.bodies) == ["large"] * 2 + ["small"] * 3
     assert (result.output, result.winner.index, len(result.samples)) == ("b", 1, 5)
 
 

@@ -65,6 +65,11 @@ def test_no_reply_is_ever_more_than_a_choice(text, mentioned):
         assert place is None
 
 
+def test_a_name_that_begins_with_another_is_not_taken_for_it():
+    assert named("Hard as nails", ("hard", "hard as nails")) == 1
+    assert named("hard", ("hard", "hard as nails")) == 0
+
+
 def test_the_question_names_the_tiers_and_is_short_cold_and_no_answer():
     question = next(ttc.Adaptive(Classify("tiny"), TIERS).search(ttc.Call(name="f")))[0]
     assert (question.kind, question.model, question.temperature, question.max_tokens) == ("routing", "tiny", 0.0, 16)
@@ -262,7 +267,7 @@ def test_where_no_tier_can_run_nothing_takes_its_place():
 def test_two_names_of_one_tier_are_no_reason_to_run_it_twice():
     tiers = {"a": ttc.Single(), "b": Continues(), "c": ttc.SelfConsistency(3)}
     fit = ttc.Adaptive(Classify(), tiers).suited(frozenset())
-    assert len(play(fit, ["a", WRONG, WRONG, WRONG, WRONG]).draws) == 1 + 1 + 3
+    assert len(play(fit, ["a", *[WRONG] * 9]).draws) == 1 + 1 + 3
 
 
 # Deadlines.

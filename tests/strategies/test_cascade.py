@@ -58,7 +58,7 @@ def one_at_a_time(tiers, ballots):
     return drawn, max(votes, key=lambda each: (votes[each], -seen.index(each)), default=None)
 
 
-@thorough(200)
+@thorough(120)
 @given(TIERS, BALLOTS, st.permutations(range(15)))
 def test_batches_in_any_order_of_arrival_take_the_draws_and_the_winner_of_one_at_a_time(tiers, ballots, arrival):
     drawn, elected = one_at_a_time(tiers, ballots)
@@ -78,7 +78,7 @@ def test_one_tier_whose_lead_is_out_of_reach_elects_the_class_of_self_consistenc
     assert play(ttc.Cascade([Tier(lead=99, cap=9)]), ballots).winner.text == voted
 
 
-@thorough(100)
+@thorough(40)
 @given(TIERS, BALLOTS)
 def test_no_tier_draws_more_than_its_cap(tiers, ballots):
     assert len(play(ttc.Cascade(tiers), ballots).draws) <= sum(each.cap for each in tiers)

@@ -28,7 +28,7 @@ def fast():
         sys.path.remove(BENCHMARKS)
 
 
-@thorough(150)
+@thorough(100)
 @given(st.lists(st.tuples(st.tuples(st.integers(1, 4), st.integers(1, 8)), STREAM), min_size=1, max_size=3))
 def test_it_gives_the_strategys_answer_for_the_strategys_tokens(fast, given):
     tiers, streams = [each for each, _ in given], [stream for _, stream in given]

@@ -160,7 +160,7 @@ def test_one_part_is_the_whole():
 # Shares.
 
 
-@thorough(200)
+@thorough(60)
 @given(st.lists(st.floats(1, 10), min_size=1, max_size=8), st.integers(0, 60))
 def test_shares_add_up_and_leave_nobody_without(weights, spare):
     total = len(weights) + spare
@@ -183,7 +183,7 @@ def test_a_part_starts_no_more_draws_than_its_share_and_the_harder_one_more():
     assert [sum(part in each for each in drafts) for part in ("left", "right")] == [3, 7]
 
 
-@thorough(60)
+@thorough(40)
 @given(st.integers(2, 12), st.integers(12, 400), st.integers(1, 6))
 def test_what_parts_may_generate_is_never_more_than_the_tokens_for_all(draws, tokens, n):
     strategy = ttc.Decompose(two_parts, ttc.SelfConsistency(n), parts=2, draws=draws, tokens=tokens)
