@@ -54,7 +54,6 @@ from .strategies import (
     ABMCTS,
     DVTS,
     MCTS,
-    BeamSearch,
     Adaptive,
     BeamSearch,
     BestOfN,
