@@ -12,7 +12,6 @@ from ._budget import Budget
 from ._context import SCOPE, SETTINGS, warn_once
 from ._plan import OnReject, PlainFunction, Plan
 from ._policy import Policy, PolicyScope, check_options
-from ._strategy import asks, check_strategy, judges, needs, needs_verifier
 from ._strategy import asks, check_strategy, judges, needs, needs_verifier, suited
 from ._thinking import Thinking, ThinkingLike, thinking_of
 from ._types import Adapter, Capability, Strategy
@@ -103,9 +102,6 @@ class Site:
         for judge in judges(strategy):
             prepare(judge, self.known)
         unknown = asks(strategy) - self.known if self.known is not None else frozenset[str]()
-        if unknown:
-            raise TypeError(f"{strategy!r} asks for {', '.join(sorted(unknown))}, which {self.name} does not have")
-        unknown = frozenset[str]() if self.known is None else asks(strategy) - self.known
         if unknown:
             have = ", ".join(sorted(self.known or ())) or "none"
             raise TypeError(

@@ -47,8 +47,6 @@ def judges(strategy: Strategy) -> tuple[Any, ...]:
 def asks(strategy: Strategy) -> frozenset[str]:
     """The arguments of a call that it cannot do without."""
     return frozenset(_said(strategy, "parameters", default=()))
-    """The call's arguments that it reads by name."""
-    return frozenset(_said(strategy, "asks", default=()))
 
 
 def in_turn(strategy: Strategy) -> int:

@@ -466,12 +466,8 @@ class Strategy(Protocol):
     Five optional class or instance attributes say more: `needs_verifier` (bool), `needs` (the capabilities that a draw
     of it asks for), `wants_all` (bool: it waits for every draw of a step, so equal ones may share a request), and, to
     be checked against the function at decoration, `judges` (the verifiers that its draws name) and `parameters` (names
-    of arguments that it cannot do without).
-    Optional class or instance attributes say more: `needs_verifier` (bool), `needs` (the capabilities that a draw of it
-    asks for), `wants_all` (bool: it waits for every draw of a step, so equal ones may share a request), `judges` (the
-    verifiers that its draws name) and `asks` (the call's arguments that it reads by name), both to be checked against
-    the function at decoration, and `in_turn` (draws that follow one another in its longest chain; 1 where it does not
-    say). A method `suited(can)` may give the strategy to use where a call site can do only so much.
+    of arguments that it cannot do without). `in_turn` is how many draws follow one another in its longest chain (1
+    where it does not say), and a method `suited(can)` gives the strategy to use where a call site can do only so much.
     """
 
     def search(self, call: Call, /) -> Search[Any]:

@@ -133,7 +133,7 @@ def test_a_planner_reads_the_arguments_of_the_call_by_name():
     call = ttc.Call(name="f", arguments={"rows": [1, 2], "other": 3})
     played = play(strategy, answering(parts={"row 1": "a", "row 2": "b"}), call=call)
     assert played.winner.text == "composed"
-    assert strategy.asks == {"rows"}
+    assert strategy.parameters == {"rows"}
     with pytest.raises(TypeError, match="asks for rows, which the call does not have"):
         play(strategy, ["a"])
 

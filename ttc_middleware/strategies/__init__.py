@@ -8,9 +8,8 @@ from .adaptive import Adaptive
 from .beam_search import BeamSearch
 from .best_of_n import BestOfN
 from .budget_forcing import BudgetForcing
-from .code_search import CodeSearch
-from .dvts import DVTS
 from .cascade import Cascade, Tier
+from .code_search import CodeSearch
 from .decompose import Decompose, Part, Solved
 from .difficulty import Agreement, Classify, FirstScore
 from .dvts import DVTS
@@ -34,16 +33,15 @@ __all__ = [
     "DVTS",
     "ESC",
     "MCTS",
-    "AdaptiveConsistency",
-    "BeamSearch",
     "Adaptive",
+    "AdaptiveConsistency",
     "Agreement",
     "BeamSearch",
     "BestOfN",
     "BudgetForcing",
-    "CodeSearch",
     "Cascade",
     "Classify",
+    "CodeSearch",
     "Decompose",
     "FirstFinished",
     "FirstScore",

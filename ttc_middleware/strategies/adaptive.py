@@ -87,7 +87,7 @@ class Adaptive(Brief):
                 f" got {self.difficulty.thresholds!r}"
             )
         check_by(self, self.by)
-        _ = self.asks  # a function that cannot be called by name
+        _ = self.parameters  # a function that cannot be called by name
 
     @property
     def _difficulty(self) -> Difficulty:
@@ -114,7 +114,7 @@ class Adaptive(Brief):
         return tuple(judge for each in self._parts for judge in _strategy.judges(each))
 
     @property
-    def asks(self) -> frozenset[str]:
+    def parameters(self) -> frozenset[str]:
         """The arguments that the difficulty and the tiers read."""
         return frozenset[str]().union(*(_strategy.asks(each) for each in self._parts))
 

@@ -124,7 +124,7 @@ class Decompose(Brief):
         return _strategy.needs(self.solver) | own
 
     @property
-    def asks(self) -> frozenset[str]:
+    def parameters(self) -> frozenset[str]:
         """The arguments that the planner reads."""
         return frozenset[str]() if self.planner is None else asked(self.planner)
 

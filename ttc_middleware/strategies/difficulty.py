@@ -27,7 +27,7 @@ Route: TypeAlias = tuple[Optional[int], list[Sample[Any]]]
 
 
 class Difficulty(Protocol):
-    """Says where to begin; what it draws as an answer is kept. `needs`, `needs_verifier` and `asks` as a strategy's."""
+    """Says where to begin; what it draws as an answer is kept. May say of itself what a strategy may."""
 
     def route(self, call: Call, tiers: Sequence[str], lanes: Lanes) -> Generator[Any, Any, Route]:
         """Choose among the names of tiers, the lightest first."""
@@ -212,7 +212,7 @@ class Told(Brief):
     needs: ClassVar[frozenset[Capability]] = frozenset()
 
     @property
-    def asks(self) -> frozenset[str]:
+    def parameters(self) -> frozenset[str]:
         """The arguments that it cannot do without."""
         return asked(self.by)
 
