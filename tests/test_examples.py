@@ -428,17 +428,13 @@ def test_example_budget_forcing():
 @pytest.mark.slow
 def test_example_search_steps():
     lines = run("search_steps")
-    names = ["Single", "BeamSearch", "MCTS", "ParticleFilter"]
-    heads, caches = lines[::2], lines[1::2]
-    assert len(lines) == 2 * len(names)
-    for name, head, cache in zip(names, heads, caches, strict=True):
-        found = re.match(rf"{name}: (\d) of 3 right; ", head)
-        assert found, head
-        assert int(found[1]) <= 3
+    heads = [line for line in lines if " right; " in line]
+    assert [head.split(":")[0] for head in heads] == ["Single", "BeamSearch", "MCTS", "ParticleFilter"]
+    for head in heads:
+        assert re.search(r": [0-2] of 2 right; ", head)
         bill = bill_in(head)
-        assert bill.exact
-        assert bill.calls >= 3
-        # A step's prompt is mostly what the step before it has paid for.
-        cached = number(cache.split()[0])
-        assert 0 < cached < bill.total
-        assert name == "Single" or (cached > bill.total / 2 and "discarded" in bill.shares)
+        assert bill.calls >= 2
+        assert ("discarded" in bill.shares) == (not head.startswith("Single"))
+    # Of one question, each step's prompt is what the step before it has paid for.
+    cached = [re.fullmatch(r"  ([\d,]+) prompt tokens came from the server's cache", line) for line in lines]
+    assert sum(1 for each in cached if each and number(each[1]) > 0) == len(lines) - len(heads) >= 1
