@@ -3,7 +3,7 @@
 Answers of the embedded model, as recorded for the other benchmarks of searches. The scores are of two kinds:
 
 - *values*: Monte-Carlo values of each prefix (Math-Shepherd): of the answers in one half of a problem's recording that
-  begin with it, the share that is right; a prefix that none of these begins with has the value of the one before.
+  go on from it, the share that is right; a prefix that none of these goes on from has the value of the one before.
   That is what `MonteCarloValue` draws, from recorded roll-outs.
 - *steps*: whether the step itself is right, as a process reward model that errs would say it: simulated, the logit is
   2 for a right prefix and -2 for another, plus noise of a standard deviation of 2.
@@ -60,7 +60,7 @@ def by_value(family: Family, pool: Pool) -> list[Candidate]:
     """The second half of a problem's answers, scored by what became of the first half."""
     texts = [each[0].strip() for each in pool.samples]
     half = len(texts) // 2
-    ends = [(text + "\n", family.verify(text, pool.problem)) for text in texts[:half]]
+    ends = [(text, family.verify(text, pool.problem)) for text in texts[:half]]
     start = sum(right for _, right in ends) / len(ends)
 
     def scored(text: str) -> Candidate:
