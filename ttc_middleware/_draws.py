@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -227,8 +228,8 @@ class DrawTask:
 
     async def _ran(self, run: Callable[[], Any]) -> Any:
         """What is run in place of the call; in a thread where the call site blocks."""
-        said = await _portal.in_thread(run) if self.desk.plan.in_thread else run()
-        return await said if isinstance(said, Awaitable) else said
+        said: Any = await _portal.in_thread(run) if self.desk.plan.in_thread else run()
+        return await said if inspect.isawaitable(said) else said
 
     async def _shared(self) -> None:
         """Several samples from one request; what the endpoint does not send that way is drawn one by one."""

@@ -3,7 +3,6 @@
 from ._steps import Steps
 from ._weights import CISC
 from .abmcts import ABMCTS
-from .beam_search import BeamSearch
 from .adaptive import Adaptive
 from .beam_search import BeamSearch
 from .best_of_n import BestOfN
