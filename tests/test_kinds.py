@@ -167,3 +167,22 @@ async def test_spans_and_the_record_say_what_each_draw_was_for(monkeypatch, tmp_
         ("answer", 1),
     ]
     assert [call["role"] for call in line["calls"]] == ["routing", "sample", "sample", "sample"]
+
+
+async def test_what_a_search_found_is_kept_where_it_is_asked_for():
+    with ttc.tracking(results=True) as kept, ttc.tracking() as other:
+        result = await searched(ttc.BestOfN(2, stop="all"), verifier=lambda output: 0.5)
+    assert kept.results == [result]
+    assert other.results == []
+    assert kept.results[0].tree.nodes[1].sample is result.samples[1]
+
+
+async def test_a_search_that_failed_is_kept_too():
+    @ttc.scale(ttc.BestOfN(2), verifier=lambda output: True)
+    async def f():
+        raise LookupError("none")
+
+    with ttc.tracking(results=True) as kept, pytest.raises(LookupError) as caught:
+        await f()
+    assert kept.results == [ttc.result_of(caught.value)]
+    assert len(kept.results[0].samples) == 2

@@ -38,6 +38,10 @@ class Tracker(Protocol):
         """Add what was spent."""
         ...
 
+    def found(self, result: Any) -> None:
+        """Be told how a search has ended."""
+        ...
+
 
 @dataclass(frozen=True)
 class Scope:

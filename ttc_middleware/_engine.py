@@ -115,15 +115,16 @@ class _Run(Generic[T]):
             finally:
                 seconds, sources = time.monotonic() - self.started, desk.sources(self.routing)
                 _telemetry.end_search(span, result, bill, requested=desk.requested, seconds=seconds, sources=sources)
-                self._recorded(result or self._result(bill), span)
+                ended = result or self._result(bill)
+                self._recorded(ended, span)
                 desk.release()
                 # Those outside an outer draw hear of this through that draw's own search.
                 for tracker in self.scope.trackers[desk.outer_tab.trackers if desk.outer_tab else 0 :]:
                     tracker.add(bill)
-        result = result or self._result(bill)
+                    tracker.found(ended)
         if self.error is None:
-            return result
-        object.__setattr__(self.error, "_ttc_story", _Story(result))  # even where its class allows no attributes
+            return ended
+        object.__setattr__(self.error, "_ttc_story", _Story(ended))  # even where its class allows no attributes
         raise self.error
 
     def _recorded(self, result: Result[T], span: Span) -> None:

@@ -22,7 +22,7 @@ from ._prices import Price
 from ._record import Recorder
 from ._strategy import check_strategy
 from ._thinking import Thinking, ThinkingLike, thinking_of
-from ._types import Bill, Strategy, Usage
+from ._types import Bill, Result, Strategy, Usage
 
 PolicyScope = Literal["function", "model_calls"]
 
@@ -185,9 +185,12 @@ def _check_policies(policies: object, default: object) -> None:
 class Tracking:
     """A bill that is still growing: what `tracking()` gives. Reads like a `Bill`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, results: bool = False) -> None:
         self.bill = Bill()
         """All that was spent so far; searches are added as they end."""
+        self.results: list[Result[Any]] = []
+        """The searches that have ended, where they are asked for: what a wrapped client found is nowhere else."""
+        self._keeps = results
         self._lock = threading.Lock()
 
     def add(self, bill: Bill) -> None:
@@ -195,8 +198,13 @@ class Tracking:
         with self._lock:
             self.bill += bill
 
+    def found(self, result: Result[Any]) -> None:
+        """Be told how a search has ended."""
+        if self._keeps:
+            self.results.append(result)
+
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_") or name == "bill":  # a copy that is still empty
+        if name.startswith("_") or name in ("bill", "results"):  # a copy that is still empty
             raise AttributeError(name)
         return getattr(self.bill, name)
 
@@ -230,10 +238,15 @@ class Tracking:
 
 
 @contextmanager
-def tracking() -> Generator[Tracking, None, None]:
-    """Bill everything that runs inside, scaled or not: `with ttc.tracking() as bill: …; print(bill)`."""
+def tracking(*, results: bool = False) -> Generator[Tracking, None, None]:
+    """Bill everything that runs inside, scaled or not: `with ttc.tracking() as bill: …; print(bill)`.
+
+    Args:
+        results: also keep the `Result` of each search, in `bill.results`, as they end: of a wrapped client, which
+            returns a plain response, `bill.results[-1].tree` is what was tried for it. They hold all outputs.
+    """
     instrument_once()
-    bill, outer = Tracking(), SCOPE.get()
+    bill, outer = Tracking(results=results), SCOPE.get()
     SCOPE.set(replace(outer, trackers=(*outer.trackers, bill), outer=outer))
     try:
         yield bill
