@@ -70,8 +70,25 @@ ALL = [
     ttc.ParticleFilter(4, 3),
     ttc.ParticleFilter(3, 2, resample_below=1.0, seed=7, steps=ttc.Steps(ends="b"), value=ttc.MonteCarloValue(2)),
     ttc.ParticleFilter(5, 4, value=ttc.verifiers.Regex("a")),
+    ttc.EarlyReject(3, below=0.6, after_step=1),
+    ttc.EarlyReject(2, after_step=2, starts=5, depth=3, value=ttc.verifiers.Regex("a")),
+    ttc.SpeculativeRejection(4, length=64),
+    ttc.SpeculativeRejection(5, fractions=(0.2, 0.6), keep=0.3),
+    ttc.Repair(),
+    ttc.Repair(2, below=0.7, depth=3, value=ttc.verifiers.Regex("a")),
+    ttc.DraftSteps("small"),
+    ttc.DraftSteps("small", "large", below=0.7, depth=3, steps=ttc.Steps(ends="b")),
 ]
-STEPS = (ttc.BeamSearch, ttc.DVTS, ttc.MCTS, ttc.ParticleFilter)
+STEPS = (ttc.BeamSearch, ttc.DVTS, ttc.MCTS, ttc.ParticleFilter, ttc.EarlyReject, ttc.DraftSteps)
 """Those that draw step by step."""
 STEERED = (ttc.BudgetForcing, ttc.ThinkLonger, *STEPS)
 """Those whose first draw is not the unchanged call."""
+
+
+def steered(strategy):
+    """Whether the first draw is not the unchanged call."""
+    if isinstance(strategy, ttc.Repair):
+        return strategy.value is not None
+    if isinstance(strategy, ttc.SpeculativeRejection):
+        return strategy.length is not None
+    return isinstance(strategy, STEERED)

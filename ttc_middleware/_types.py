@@ -260,6 +260,8 @@ class Verdict:
     """"weak": the checks ran where the output could have tampered with them."""
     sandbox: str | None = None
     """Where code of the output ran: "bubblewrap", say; None where none did."""
+    first_bad: int | None = None
+    """Where the first wrong step begins: the characters of the output's text before it, from 0. None: nobody says."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -151,11 +151,15 @@ def verdict_of(raw: Any, accept: float) -> Verdict:
 
 
 def _whole(verdict: Verdict) -> None:
-    kinds: dict[str, tuple[type, ...]] = {"accepted": (bool,), "feedback": (str,), "usage": (Usage,)}
+    kinds: dict[str, tuple[type, ...]] = {
+        "accepted": (bool,), "feedback": (str,), "usage": (Usage,), "first_bad": (int,),
+    }  # fmt: skip
     for name, kind in kinds.items():
         value = getattr(verdict, name)
         if value is not None and not isinstance(value, kind):
             raise VerifierFailed(f"a Verdict's {name} must be a {kind[0].__name__} or None, got {value!r:.200}")
+    if verdict.first_bad is not None and verdict.first_bad < 0:
+        raise VerifierFailed(f"a Verdict's first_bad counts characters from 0, got {verdict.first_bad}")
 
 
 def _in_range(score: Any) -> None:

@@ -45,6 +45,7 @@ class Outcome:
         status: only answers vote, and a failed sample has no output and no verdict.
         verifier_failed: the verifier broke on it.
         ended: the model ended by itself, which makes an answer of a step; None: nobody says.
+        first_bad: where the verifier says that its first wrong step begins, in characters.
 
     Raises:
         ValueError: the score is outside 0 to 1.
@@ -57,6 +58,7 @@ class Outcome:
     status: Status = "answer"
     verifier_failed: bool = False
     ended: bool | None = None
+    first_bad: int | None = None
 
     def __repr__(self) -> str:
         given = {each.name: getattr(self, each.name) for each in fields(self)}
@@ -77,7 +79,8 @@ class Outcome:
         if self.score is None and self.accepted is None:
             return None
         accepted = self.score == 1 if self.accepted is None else self.accepted
-        return Verdict(float(accepted) if self.score is None else self.score, self.feedback, accepted)
+        score = float(accepted) if self.score is None else self.score
+        return Verdict(score, self.feedback, accepted, first_bad=self.first_bad)
 
 
 Ending: TypeAlias = Union[Outcome, float, bool, str]
@@ -319,6 +322,7 @@ _OUTCOMES = (
         *(Outcome(output=text, score=score, ended=True) for text in "ab" for score in (0.5, 1.0)),
         *(Outcome(output=text, verifier_failed=True) for text in "ab"),
         *(Outcome(output="a", score=0.5, status=status, accepted=False) for status in _NOT_ANSWERS),
+        *(Outcome(output="ab", score=0.5, first_bad=place) for place in (0, 1)),
     ],
 )
 """Without a verifier, and with one."""

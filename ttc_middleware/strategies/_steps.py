@@ -125,7 +125,7 @@ class Walk:
         Returns:
             The samples in launch order; fewer where the budget or the time ran out.
         """
-        return self.lanes.run(gather([self.step(parent) for parent in parents], until=self.decides))
+        return self.take([self.step(parent) for parent in parents])
 
     def step(self, parent: Sample[Any] | None) -> Draw:
         """The draw of one more step, for a search inside of this one."""
@@ -133,7 +133,11 @@ class Walk:
 
     def finish(self, parents: Sequence[Sample[Any]]) -> Part:
         """Draw these to their ends, as they are; ends early where an answer is accepted."""
-        return self.lanes.run(gather([self.steps.rest(parent) for parent in parents], until=self.decides))
+        return self.take([self.steps.rest(parent) for parent in parents])
+
+    def take(self, draws: Sequence[Draw]) -> Part:
+        """Draw these; ends early where an answer is accepted."""
+        return self.lanes.run(gather(draws, until=self.decides))
 
     def open(self, samples: Iterable[Sample[Any]]) -> list[Sample[Any]]:
         """Those that can be gone on with: each text once, the earliest of equals."""
@@ -216,6 +220,11 @@ def value_of(sample: Sample[Any]) -> float:
     return sample.score or 0.0
 
 
+def by_score(samples: Iterable[Sample[Any]]) -> list[Sample[Any]]:
+    """The highest score first; ties go to the earliest launched."""
+    return sorted(samples, key=lambda sample: (-value_of(sample), sample.index))
+
+
 class StepSearch(Brief):
     """What searches over steps have in common."""
 
@@ -249,3 +258,13 @@ def check_steps(strategy: object, steps: object, value: object) -> None:
         return
     if not callable(value) and not callable(getattr(value, "check", None)):
         raise TypeError(f"{type(strategy).__name__}(value=) must be a verifier or a MonteCarloValue, got {value!r}")
+
+
+def check_scores(strategy: object, steps: object, value: object) -> None:
+    """Raise unless these are what a search takes that rejects by scores."""
+    if isinstance(value, MonteCarloValue):
+        name = type(strategy).__name__
+        raise TypeError(
+            f"{name}(value=) must be a verifier: roll-outs cost more than what it could save, got {value!r}"
+        )
+    check_steps(strategy, steps, value)

@@ -51,13 +51,15 @@ def _is_json(value: Any) -> bool:
 
 def entry(verdict: Verdict) -> str:
     """A verdict as it is kept."""
-    kept = {
+    kept: dict[str, Any] = {
         "form": _FORM,
         "score": float(verdict.score),
         "feedback": verdict.feedback,
         "accepted": verdict.accepted,
         "trust": verdict.trust,
     }
+    if verdict.first_bad is not None:
+        kept["first_bad"] = verdict.first_bad
     return json.dumps(kept)
 
 
@@ -72,14 +74,17 @@ def verdict_in(text: str | None) -> Verdict | None:
     if not isinstance(found, dict):
         return None
     kept = cast("dict[str, Any]", found)
-    if kept.keys() != {"form", "score", "feedback", "accepted", "trust"} or kept["form"] != _FORM:
+    if kept.keys() - {"first_bad"} != {"form", "score", "feedback", "accepted", "trust"} or kept["form"] != _FORM:
         return None
     score, feedback, accepted, trust = kept["score"], kept["feedback"], kept["accepted"], kept["trust"]
     if type(score) is not float or not (math.isfinite(score) and 0 <= score <= 1):
         return None
     if not isinstance(feedback, (str, type(None))) or not isinstance(accepted, (bool, type(None))):
         return None
-    return Verdict(score, feedback, accepted, trust=trust) if trust in ("strong", "weak") else None
+    first_bad = kept.get("first_bad")
+    if trust not in ("strong", "weak") or not (first_bad is None or (type(first_bad) is int and first_bad >= 0)):
+        return None
+    return Verdict(score, feedback, accepted, trust=trust, first_bad=first_bad)
 
 
 class Recent(MutableMapping[str, str]):

@@ -90,9 +90,10 @@ class Tally:
             self.trust = "weak"
         return verdict
 
-    def verdict(self, score: float, feedback: str | None, *, accepted: bool) -> Verdict:
-        """The verdict of all of them."""
-        return Verdict(min(1.0, max(0.0, score)), feedback, accepted, usage=self.usage, trust=self.trust)
+    def verdict(self, score: float, said: Verdict, *, accepted: bool) -> Verdict:
+        """The verdict of all of them, with what one has said is wrong."""
+        score = min(1.0, max(0.0, score))
+        return Verdict(score, said.feedback, accepted, usage=self.usage, trust=self.trust, first_bad=said.first_bad)
 
     def failed(self, verdict: Verdict) -> Verdict:
         """The verdict where one of them broke that could have decided."""

@@ -56,9 +56,9 @@ class All(Combined):
             if lowest is None or verdict.score < lowest.score:
                 lowest = verdict
             if not verdict.accepted:
-                return tally.verdict(lowest.score, verdict.feedback, accepted=False)
+                return tally.verdict(lowest.score, verdict, accepted=False)
         assert lowest is not None  # there is a member
-        return tally.verdict(lowest.score, lowest.feedback, accepted=True)
+        return tally.verdict(lowest.score, lowest, accepted=True)
 
     def __repr__(self) -> str:
         return _shown(self, self.verifiers)
@@ -103,11 +103,11 @@ class Any(Combined):
             if highest is None or verdict.score > highest.score:
                 highest = verdict
             if verdict.accepted:
-                return tally.verdict(highest.score, verdict.feedback, accepted=True)
+                return tally.verdict(highest.score, verdict, accepted=True)
         if broken is not None:
             return tally.failed(broken)
         assert highest is not None  # somebody was asked, and none broke
-        return tally.verdict(highest.score, highest.feedback, accepted=False)
+        return tally.verdict(highest.score, highest, accepted=False)
 
     def __repr__(self) -> str:
         return _shown(self, self.verifiers)
@@ -148,7 +148,7 @@ class Chain(Combined):
             if not verdict.accepted:
                 break
         score = (before + verdict.score) / len(self.members)
-        return tally.verdict(score, verdict.feedback, accepted=bool(verdict.accepted))
+        return tally.verdict(score, verdict, accepted=bool(verdict.accepted))
 
     def __repr__(self) -> str:
         return _shown(self, self.verifiers)
@@ -195,7 +195,7 @@ class Weighted(Combined):
             return tally.failed(broken)
         score = self._mean(tally, self.members)
         worst = min((verdict for _, verdict in tally.said if not verdict.failed), key=lambda each: each.score)
-        return tally.verdict(score, worst.feedback, accepted=score >= self.accept and not veto)
+        return tally.verdict(score, worst, accepted=score >= self.accept and not veto)
 
     async def _asked(
         self, members: Sequence[Member], sample: Sample[_Any], arguments: Mapping[str, _Any], tally: Tally

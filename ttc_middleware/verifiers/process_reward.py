@@ -37,8 +37,8 @@ class ProcessReward:
     gamed: the verdict's trust is "weak", and compositions never let it overrule a check.
 
     The feedback names the first step whose score is below `bad`, counted from 1, and begins its text; at most 400
-    characters. An answer without a step, with more than 1,000, or of more than 200,000 characters is rejected without
-    asking.
+    characters. Where that step begins in the answer is in `Verdict.first_bad`, which `ttc.Repair` goes by. An answer
+    without a step, with more than 1,000, or of more than 200,000 characters is rejected without asking.
 
     Args:
         scorer: a plain or async function of the task and the steps that returns a score from 0 to 1 for each of them,
@@ -111,11 +111,12 @@ class ProcessReward:
         scores = _scores(said.tolist() if hasattr(said, "tolist") else said, len(steps))
         score = _AGGREGATES[self.aggregate](scores)
         first = next((place for place, each in enumerate(scores) if each < self.bad), None)
-        feedback = None
+        feedback = where = None
         if first is not None:
+            where = _where(answer, steps[: first + 1])
             feedback = bounded(f"Step {first + 1} of {len(steps)} is the first that looks wrong: {steps[first]}")
         accepted = None if self.passes is None else score >= self.passes
-        return Verdict(score, feedback, accepted, usage=usage, trust="weak")
+        return Verdict(score, feedback, accepted, usage=usage, trust="weak", first_bad=where)
 
     def _split(self, answer: str) -> list[str]:
         how: Any = self.steps
@@ -188,6 +189,17 @@ def _between(pattern: re.Pattern[str], text: str) -> list[str]:
         parts.append(text[start : match.start()])
         start = match.end()
     return [*parts, text[start:]]
+
+
+def _where(answer: str, steps: Sequence[str]) -> int | None:
+    """Where the last of these steps begins; None where the steps are not as they are in the answer."""
+    place = end = 0
+    for step in steps:
+        place = answer.find(step, end)
+        if place < 0:
+            return None
+        end = place + len(step)
+    return place
 
 
 def _scores(said: Any, count: int) -> list[float]:
