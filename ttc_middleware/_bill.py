@@ -97,10 +97,15 @@ def _entry(entry: Entry, winner: Sample[Any] | None) -> Bill:
 
 
 def steps_of(winner: Sample[Any] | None) -> frozenset[int]:
-    """The launch orders of the samples that the winner continues, step by step."""
+    """The launch orders of the samples that the winner continues, step by step.
+
+    An answer of which only a part was kept, as by a repair, is not among them: it has lost.
+    """
     steps: set[int] = set()
     while winner is not None and winner.draw.extend is not None and winner.draw.parent is not None:
         winner = winner.draw.parent
+        if winner.draw.kind == "answer":
+            break
         steps.add(winner.index)
     return frozenset(steps)
 

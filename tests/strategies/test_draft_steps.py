@@ -51,6 +51,11 @@ def test_an_answer_that_the_small_model_ended_badly_gets_another_last_step():
     assert played.winner.text == "s\ns\ns\nL"
 
 
+def test_an_answer_that_is_accepted_is_not_written_again_whatever_its_score():
+    played = play(DRAFT, [Outcome(output="all", score=0.2, accepted=True, ended=True)])
+    assert (len(played.draws), played.winner.accepted) == (1, True)
+
+
 def test_without_a_name_the_calls_own_model_takes_over():
     played = play(ttc.DraftSteps("small", steps=STEPS), models([0.0] * 4, length=2))
     assert [draw.model for draw in played.draws] == ["small", None] * 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 import ttc_middleware as ttc
+from ttc_middleware.strategies.repair import repaired
 from ttc_middleware.testing import Outcome, play
 
 STEPS = ttc.Steps("\n")
@@ -141,3 +142,26 @@ async def test_a_place_that_is_no_count_of_characters_is_the_verifiers_failure(w
     result = await f.run()
     assert result.samples[0].verdict.failed
     assert "first_bad" in result.samples[0].verdict.feedback
+
+
+@pytest.mark.anyio
+async def test_an_answer_that_was_repaired_is_discarded_and_no_thinking():
+    texts = iter(["ok\nbad", "ok\nok"])
+
+    class Once:
+        def search(self, call):
+            first = (yield from ttc.gather([ttc.Draw()]))[0]
+            return (yield from ttc.gather([repaired(first)]))[0]
+
+    def whole(output):
+        found, where = score(output)
+        return ttc.Verdict(found, first_bad=where)
+
+    @ttc.scale(Once(), verifier=whole)
+    async def f():
+        text = next(texts)
+        ttc.record_usage(ttc.Usage(1, 10, len(text)))
+        return text
+
+    bill = (await f.run()).bill
+    assert (bill.visible.tokens, bill.discarded.tokens, bill.reasoning.tokens) == (15, 16, 0)

@@ -89,7 +89,8 @@ class DraftSteps(StepSearch):
         if not drafted or drafted[0].status not in ("answer", "truncated"):
             return None
         score = drafted[0].score
-        return None if score is not None and score < self.below else drafted[0]
+        low = score is not None and score < self.below and not drafted[0].accepted
+        return None if low else drafted[0]
 
     def _rest(self, walk: Walk, last: Sample[Any]) -> Draw:
         """The end of the answer: by who has ended already, else by the large model."""
