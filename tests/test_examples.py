@@ -132,6 +132,19 @@ def test_example_by_difficulty():
     assert 2 + 1 <= len(parts) - 2 <= 6 + 2
 
 
+def test_example_steps_in_place():
+    lines = run("steps_in_place")
+
+    names = ["EarlyReject(4", "SpeculativeRejection(8", "Repair(4)", "Repair(4, below", "DraftSteps('draft'"]
+    assert len(lines) == 2 * len(names)
+    for name, said, printed in zip(names, lines[::2], lines[1::2], strict=True):
+        assert said.startswith(name)
+        assert said.partition("): ")[2], "no answer"
+        bill = bill_in(printed)
+        assert bill.shares["visible"] > 0
+        assert bill.calls >= 1
+
+
 @pytest.mark.slow
 def test_example_existing_function():
     first, best, one, four = run("existing_function")
