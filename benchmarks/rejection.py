@@ -263,7 +263,9 @@ def families(*, quick: bool) -> None:
         f"BestOfN({N}, at_once=1)": lambda _: ttc.BestOfN(N, at_once=1),
         f"SpeculativeRejection({N})": lambda _: ttc.SpeculativeRejection(N),
         "… with record=": lambda record: ttc.SpeculativeRejection(N, record=record),
-        "EarlyReject(1, …)": lambda _: ttc.EarlyReject(1, below=0.3, after_step=1, starts=N, steps=ttc.Steps("\n")),
+        "EarlyReject(8, starts=16)": lambda _: ttc.EarlyReject(
+            8, below=0.3, after_step=1, starts=N, steps=ttc.Steps("\n")
+        ),
     }
     for family in FAMILIES.values():
         pools = [pool for pool in read(family) if len(pool.samples) >= N]

@@ -52,7 +52,7 @@ def test_an_answer_that_the_small_model_ended_badly_gets_another_last_step():
 
 
 def test_an_answer_that_is_accepted_is_not_written_again_whatever_its_score():
-    played = play(DRAFT, [Outcome(output="all", score=0.2, accepted=True, ended=True)])
+    played = play(DRAFT, [Outcome(output="all", score=0.2, accepted=True, ended=True), 1.0])
     assert (len(played.draws), played.winner.accepted) == (1, True)
 
 

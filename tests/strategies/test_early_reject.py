@@ -87,6 +87,11 @@ def test_no_more_are_begun_than_starts_and_the_best_prefix_is_then_drawn_to_its_
     assert played.winner.text == "a\nb\nb"
 
 
+def test_of_prefixes_that_score_alike_the_longest_is_drawn_to_its_end():
+    played = play(ttc.EarlyReject(1, below=0.9, after_step=3, starts=1, steps=STEPS), scripted("aabb"))
+    assert [(draw.kind, draw.extend) for draw in played.draws[3:]] == [("answer", "a\na\n")]
+
+
 def test_a_verifier_that_breaks_drops_nothing():
     def outcome(index, draw):
         text = (draw.extend or "") + "x"

@@ -42,6 +42,7 @@ def test_each_round_begins_from_the_better_answer():
     played = play(ttc.Repair(3), names("ok\nok\nbad", "bad\nbad\nbad\nbad\nbad", "ok\nbad", "ok"))
     # The first repair made it worse, so the second goes on from the first answer again; that one is better.
     assert [draw.extend for draw in played.draws] == [None, "ok\nok\n", "ok\nok\n", "ok\nok\nok\n"]
+    assert [draw.parent.index for draw in played.draws[1:]] == [0, 0, 2]
     assert played.winner.text == "ok\nok\nok\nok"
 
 

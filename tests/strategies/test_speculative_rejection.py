@@ -50,18 +50,18 @@ def test_what_was_written_is_gone_on_with_and_not_written_again():
     assert all(draw.extend == draw.parent.text for draw in played.draws[16:])
 
 
-def test_answers_that_end_early_compete_for_the_places():
-    # Two have ended at the first look: one scores best, one worst.
+@pytest.mark.parametrize(("other", "written_on"), [(0.05, [2]), (0.8, [])], ids=["one is worst", "both are best"])
+def test_answers_that_end_early_compete_for_the_places(other, written_on):
+    # Two have ended at the first look; where they score best, nobody else has a place, else one has.
     def outcome(index, draw):
-        first = {0: (0.9, True), 1: (0.05, True), 2: (0.5, False), 3: (0.4, False)}
+        first = {0: (0.9, True), 1: (other, True), 2: (0.5, False), 3: (0.4, False)}
         score, ended = first.get(index, (0.6, True))
         return Outcome(
             output=(draw.extend or "") + "x", score=score, ended=ended, status="answer" if ended else "truncated"
         )
 
     played = play(ttc.SpeculativeRejection(4, fractions=(0.5,), length=8), outcome)
-    # Places for two: the one that has ended, and the better of the others.
-    assert [draw.parent.index for draw in played.draws[4:]] == [2]
+    assert [draw.parent.index for draw in played.draws[4:]] == written_on
     assert played.index == 0
 
 

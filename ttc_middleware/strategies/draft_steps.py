@@ -54,10 +54,11 @@ class DraftSteps(StepSearch):
     needs: ClassVar[frozenset[Capability]] = STEPPING | {Capability.MODEL}
 
     def __post_init__(self) -> None:
-        for name, model in (("small", self.small), ("large", self.large)):
-            if model is not None and (not isinstance(model, str) or not model):
+        given: dict[str, object] = {"small": self.small, "large": self.large}
+        for name, model in given.items():
+            if (name, model) != ("large", None) and (not isinstance(model, str) or not model):
                 raise ValueError(f"DraftSteps({name}=) must be the name of a model, got {model!r}")
-        if self.small is None or self.small == self.large:
+        if self.small == self.large:
             raise ValueError(f"DraftSteps(small={self.small!r}) must be another model than large={self.large!r}")
         number(self, 0, 1, below=self.below)
         count(self, depth=self.depth)

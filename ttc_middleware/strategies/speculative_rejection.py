@@ -96,9 +96,10 @@ class SpeculativeRejection(Brief):
         return walk.won or walk.best()
 
     def _chunked(self, chunks: _Chunks, rejects: dict[float, bool]) -> Part:
-        length, alive, finished = self.length, self.n, list[Sample[Any]]()
+        length, alive = self.length, self.n
+        finished: list[Sample[Any]] = []
         if length is None:
-            finished = yield from chunks.draw([Draw()])
+            finished += yield from chunks.draw([Draw()])
             alive -= 1
             length = max(map(_tokens, finished), default=0)
             if chunks.decided or not length:  # without any length, this is best-of-N
