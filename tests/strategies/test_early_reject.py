@@ -115,3 +115,18 @@ def test_a_verifier_that_breaks_drops_nothing():
 def test_bad_arguments_are_refused_with_the_rule_and_the_value(wrong, said):
     with pytest.raises(ValueError, match=said):
         wrong()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda value: ttc.EarlyReject(value=value),
+        lambda value: ttc.SpeculativeRejection(value=value),
+        lambda value: ttc.Repair(value=value),
+        lambda value: ttc.DraftSteps("small", value=value),
+    ],
+    ids=["EarlyReject", "SpeculativeRejection", "Repair", "DraftSteps"],
+)
+def test_what_rejects_by_scores_takes_no_roll_outs_which_cost_more_than_it_could_save(wrong):
+    with pytest.raises(TypeError, match="must be a verifier: roll-outs"):
+        wrong(ttc.MonteCarloValue(2))

@@ -264,7 +264,5 @@ def check_scores(strategy: object, steps: object, value: object) -> None:
     """Raise unless these are what a search takes that rejects by scores."""
     if isinstance(value, MonteCarloValue):
         name = type(strategy).__name__
-        raise TypeError(
-            f"{name}(value=) must be a verifier: roll-outs cost more than what it could save, got {value!r}"
-        )
+        raise TypeError(f"{name}(value=) must be a verifier: roll-outs cost more than it could save, got {value!r}")
     check_steps(strategy, steps, value)

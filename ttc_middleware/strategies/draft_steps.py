@@ -68,7 +68,7 @@ class DraftSteps(StepSearch):
         """Step by step, each by the small model first."""
         last: Sample[Any] | None = None
         for _ in range(self.depth):
-            draw = walk.steps.step(last, judge=walk.value)
+            draw = walk.step(last)
             drafted: list[Sample[Any]] = yield from walk.take([replace(draw, model=self.small)])
             step = self._good(drafted)
             if step is None:
