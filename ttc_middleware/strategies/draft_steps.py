@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
-from ttc_middleware._types import Capability, Draw, Sample, Verifier
+from ttc_middleware._types import Capability, Draw, Sample
 
 from ._check import count, number
 from ._lanes import Part
-from ._steps import STEPPING, Steps, StepSearch, Walk, check_scores
+from ._steps import STEPPING, Steps, StepSearch, Value, Walk, check_scores
 
 
 @dataclass(frozen=True, repr=False)
@@ -49,7 +49,7 @@ class DraftSteps(StepSearch):
     below: float = field(default=0.5, kw_only=True)
     depth: int = field(default=40, kw_only=True)
     steps: Steps = field(default=Steps(), kw_only=True)
-    value: Verifier | None = field(default=None, kw_only=True)
+    value: Value | None = field(default=None, kw_only=True)
 
     needs: ClassVar[frozenset[Capability]] = STEPPING | {Capability.MODEL}
 

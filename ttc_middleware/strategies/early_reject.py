@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from itertools import count as counted
 from typing import Any
 
-from ttc_middleware._types import Sample, Verifier
+from ttc_middleware._types import Sample
 
 from ._check import count, number
 from ._lanes import Part
-from ._steps import Steps, StepSearch, Walk, by_score, check_scores
+from ._steps import Steps, StepSearch, Value, Walk, by_score, check_scores
 
 
 @dataclass(frozen=True, repr=False)
@@ -53,7 +53,7 @@ class EarlyReject(StepSearch):
     starts: int | None = field(default=None, kw_only=True)
     depth: int = field(default=40, kw_only=True)
     steps: Steps = field(default=Steps(), kw_only=True)
-    value: Verifier | None = field(default=None, kw_only=True)
+    value: Value | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         count(self, n=self.n, after_step=self.after_step, depth=self.depth)
