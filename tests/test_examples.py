@@ -132,6 +132,7 @@ def test_example_by_difficulty():
     assert 2 + 1 <= len(parts) - 2 <= 6 + 2
 
 
+@pytest.mark.slow
 def test_example_steps_in_place():
     lines = run("steps_in_place")
 
