@@ -35,6 +35,7 @@ def main() -> None:
     searches: list[ttc.Strategy] = [
         ttc.Single(),
         ttc.BeamSearch(6, 3, depth=4, steps=steps),
+        ttc.DVTS(6, 2, depth=4, steps=steps),
         ttc.MCTS(12, depth=4, exploration=0.5, steps=steps),
         ttc.ParticleFilter(6, depth=4, steps=steps),
     ]
