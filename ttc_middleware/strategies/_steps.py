@@ -112,7 +112,7 @@ class Walk:
     def __init__(self, steps: Steps, value: Value | None) -> None:
         self.steps = steps
         self.value = value
-        self.lanes = Lanes()
+        self.lanes: Lanes = Lanes()
         self._estimates: dict[str, float] = {}
         """By prefix."""
         self._won: Sample[Any] | None = None
