@@ -48,6 +48,11 @@ class Share:
         """As a difference, in percentage points."""
         return f"{100 * self.mean:+.1f} ({100 * self.low:+.0f} to {100 * self.high:+.0f})"
 
+    @property
+    def fine(self) -> str:
+        """As a difference, in tenths of percentage points."""
+        return f"{100 * self.mean:+.1f} ({100 * self.low:+.1f} to {100 * self.high:+.1f})"
+
 
 def share(values: Sequence[float]) -> Share:
     """The mean of one value a problem; the interval is a bootstrap of problems, the same ones for every row."""
@@ -61,3 +66,24 @@ def share(values: Sequence[float]) -> Share:
 def paired(ours: Sequence[float], theirs: Sequence[float]) -> Share:
     """The difference on the same problems."""
     return share([a - b for a, b in zip(ours, theirs, strict=True)])
+
+
+def mixed(strata: Sequence[tuple[float, Sequence[float]]]) -> tuple[float, np.ndarray]:
+    """The mean of a mix, and what it is in each resample.
+
+    Problems are resampled within their stratum, the same ones for every row; weights are the strata's shares of the mix.
+    """
+    mean, resampled = 0.0, np.zeros(RESAMPLES)
+    for seed, (weight, values) in enumerate(strata):
+        array = np.asarray(values, dtype=float)
+        count = len(array)
+        draws = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), RESAMPLES)
+        mean += weight * float(array.mean())
+        resampled += weight * (draws @ array) / count
+    return mean, resampled
+
+
+def interval(mean: float, resampled: np.ndarray) -> Share:
+    """A figure with the 95 % interval of its resamples."""
+    low, high = np.percentile(resampled, [2.5, 97.5])
+    return Share(mean, float(low), float(high))

@@ -1,12 +1,13 @@
 """Records what the embedded model answers: pools of whole answers, for benchmarks that replay them.
 
-A line of recordings/FAMILY.jsonl.gz is one problem of the family's "test" split: what it was, a greedy answer, and
-samples drawn at temperature 0.8, each as [text, prompt tokens, of these from the cache, completion tokens, finish
+A line of recordings/FAMILY.jsonl.gz is one problem of the family's "test" split (FAMILY-tune.jsonl.gz: of "tune", to
+choose settings on): what it was, a greedy answer, and samples drawn at temperature 0.8, each as [text, prompt tokens, of these from the cache, completion tokens, finish
 reason, seconds]. Recording goes on where it was interrupted, and adds a round of samples to every problem in turn, so
 that what is there can be used at any time.
 
     poe record-search                     all families: 40 problems, 64 samples each
     poe record-search sort4 --samples 32
+    poe record-search mood --split tune
     poe record-search --searches          searches over steps, run live: searches.py
 """
 
@@ -47,18 +48,22 @@ class Pool:
     samples: list[Told] = field(default_factory=list)
 
 
-def read(family: Family, folder: Path = FOLDER) -> list[Pool]:
+def _file(family: Family, split: Split) -> str:
+    return f"{family.name}{'' if split == 'test' else f'-{split}'}.jsonl.gz"
+
+
+def read(family: Family, folder: Path = FOLDER, split: Split = "test") -> list[Pool]:
     """The pools that are there.
 
     Raises:
         ValueError: they are of other problems than the family makes now.
     """
-    file = folder / f"{family.name}.jsonl.gz"
+    file = folder / _file(family, split)
     if not file.exists():
         return []
     with gzip.open(file, "rt", encoding="utf-8") as lines:
         told = [json.loads(line) for line in lines]
-    problems = family.problems("test", len(told))
+    problems = family.problems(split, len(told))
     if [each["question"] for each in told] != [each.question for each in problems]:
         raise ValueError(f"{file} was recorded of other problems than {family.name} has now: record again")
     return [
@@ -67,10 +72,10 @@ def read(family: Family, folder: Path = FOLDER) -> list[Pool]:
     ]
 
 
-def write(family: Family, pools: Sequence[Pool], folder: Path = FOLDER) -> None:
+def write(family: Family, pools: Sequence[Pool], folder: Path = FOLDER, split: Split = "test") -> None:
     """Put them where they are read, all at once."""
     lines = [{"question": pool.problem.question, "greedy": pool.greedy, "samples": pool.samples} for pool in pools]
-    store(folder / f"{family.name}.jsonl.gz", lines)
+    store(folder / _file(family, split), lines)
 
 
 def store(file: Path, lines: Iterable[dict[str, Any]]) -> None:
@@ -108,16 +113,18 @@ async def drawn(
     return told
 
 
-async def pools(server: ttc_local.Server, families: Sequence[Family], samples: int, problems: int) -> None:
+async def pools(
+    server: ttc_local.Server, families: Sequence[Family], samples: int, problems: int, split: Split
+) -> None:
     """Record what is missing, round by round."""
     from rich.progress import Progress  # noqa: PLC0415  # an extra
 
     async with openai.AsyncOpenAI(base_url=server.base_url, api_key="none", timeout=600) as client:
         with Progress() as progress:
             for family in families:
-                await anyio.to_thread.run_sync(server.prime, family.messages(family.problems("test", 1)[0])[:-1])
-                found = read(family)
-                found += [Pool(each) for each in family.problems("test", problems)[len(found) :]]
+                await anyio.to_thread.run_sync(server.prime, family.messages(family.problems(split, 1)[0])[:-1])
+                found = read(family, split=split)
+                found += [Pool(each) for each in family.problems(split, problems)[len(found) :]]
                 bar = progress.add_task(family.name, total=samples * len(found))
                 for goal in range(min(ROUND, samples), samples + 1, ROUND):
                     for pool in found:
@@ -127,7 +134,7 @@ async def pools(server: ttc_local.Server, families: Sequence[Family], samples: i
                         missing = goal - len(pool.samples)
                         if missing > 0:
                             pool.samples += await drawn(client, server.model, family, pool.problem, missing)
-                            write(family, found)
+                            write(family, found, split=split)
                 progress.update(bar, completed=samples * len(found))
 
 
@@ -168,6 +175,7 @@ def main() -> None:
     parser.add_argument("families", nargs="*", default=list(FAMILIES), choices=list(FAMILIES), metavar="family")
     parser.add_argument("--samples", type=int, default=SAMPLES)
     parser.add_argument("--problems", type=int, default=PROBLEMS)
+    parser.add_argument("--split", choices=("tune", "test"), default="test", help="of whole answers")
     parser.add_argument("--searches", action="store_true", help="record searches over steps")
     asked = parser.parse_args()
     if asked.searches:
@@ -177,7 +185,8 @@ def main() -> None:
         searches.main(stepwise, asked.problems)
         return
     with ttc_local.serve(parallel=PARALLEL, context=512) as server:
-        anyio.run(pools, server, [FAMILIES[name] for name in asked.families], asked.samples, asked.problems)
+        families = [FAMILIES[name] for name in asked.families]
+        anyio.run(pools, server, families, asked.samples, asked.problems, asked.split)
 
 
 if __name__ == "__main__":

@@ -80,3 +80,10 @@ def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> N
     for row in rows:
         table.add_row(*row, style="red" if row[-1] == "MISSED" else None)
     Console(width=None if Console().is_terminal else 140).print(table)
+
+
+def markdown(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table as the README has it."""
+    print(f"\n{title}\n")
+    for row in (columns, ["---"] * len(columns), *rows):
+        print(f"| {' | '.join(row)} |")

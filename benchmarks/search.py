@@ -10,12 +10,15 @@ problems; differences are paired.
 - single, greedy: one draw. best-of-N: one after the other until one is accepted, N at most.
 - oracle (pass@N): all N are drawn, and it counts whether any is right.
 - majority, weighted: `SelfConsistency(N)`; and the answers' classes weighted by what `prefix` says of them.
-- beside best-of-N: for searches, minus best-of-N on the same problems with N as large as the same tokens allow, or the
-  same new tokens; "all" where there are no more samples. Of a search that ended with calls under way, these count too.
+- beside best-of-N: for searches, minus best-of-N on the same problems for the same tokens, or the same new tokens
+  (equal.py), and that N with its accuracy. Of a search that ended with calls under way, these count too, as many tokens
+  as the mean of the others.
 - seconds: on two cores that others were using too, so for a rough idea only.
+- the mix: what `Adaptive` saves on easy, medium and hard problems (mix.py).
 
     poe bench-search              every family, and docs/images/search.png
-    poe bench-search --quick      fewer orders, no picture; fails where a recording is of another version: for CI
+    poe bench-search --quick      fewer orders, no picture; fails where a target is missed or a recording is of another
+                                  version: for CI
 """
 
 from __future__ import annotations
@@ -30,11 +33,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 
+import mix
 import searches
-from estimates import Share, paired, pass_at, share, tokens_until
+from equal import Beside, Pooled, beside, note
+from estimates import Share, pass_at, share, tokens_until
 from families import FAMILIES, Family
 from record import Pool, read
-from report import show
+from report import markdown
 
 import ttc_middleware as ttc
 from ttc_middleware.testing import Outcome, play
@@ -42,7 +47,9 @@ from ttc_middleware.testing import Outcome, play
 WIDTHS = (1, 2, 4, 8, 16, 32)
 SHOWN = (4, 16)
 PICTURE = Path(__file__).parent.parent / "docs" / "images" / "search.png"
-COLUMNS = ("", "right", "tokens", "new", "answer", "seconds", "beside best-of-N", "at as many new ones")
+COLUMNS = ("", "right", "tokens", "new", "answer", "seconds", "beside best-of-N, same tokens", "same new tokens")
+FIELD = "walk"
+"""The hard family of the field's table: a single draw is right in less than one case of five."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +63,14 @@ class Row:
     """Tokens that no cache had."""
     answer: float
     seconds: float | None = None
-    beside: tuple[str, str] = ("", "")
+    beside: tuple[Beside, ...] = ()
 
     @property
     def cells(self) -> list[str]:
         seconds = "" if self.seconds is None else f"{self.seconds:.1f}"
+        said = [each.said for each in self.beside] or ["", ""]
         return [self.name, str(self.right), *(f"{each:,.0f}" for each in (self.tokens, self.new, self.answer)),
-                seconds, *self.beside]  # fmt: skip
+                seconds, *said]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -76,6 +84,9 @@ class Found:
     @property
     def rate(self) -> tuple[int, int]:
         return sum(self.right), len(self.right)
+
+    def pooled(self, of: Callable[[Sequence], float]) -> Pooled:
+        return Pooled(*self.rate, self.mean(of))
 
     def mean(self, of: Callable[[Sequence], float]) -> float:
         """Of a sample."""
@@ -178,12 +189,15 @@ def stepwise(family: Family, found: list[Found]) -> tuple[list[Row], list[str]]:
         ]
         spent = [_spent(each) for each in recorded]
         total, fresh, out = (fmean(each[k] for each in spent) for k in range(3))
-        beside = ("", "")
-        if all(each.question in by_question for each in recorded):
-            pools = [by_question[each.question] for each in recorded]
-            beside = _beside(right, pools, total, tokens), _beside(right, pools, fresh, new)
-        rows.append(Row(f"{name} ({len(recorded)} problems)", share(right), total, fresh, out,
-                        fmean(each.seconds for each in recorded), beside))  # fmt: skip
+        pools = [by_question[each.question] for each in recorded if each.question in by_question]
+        compared = tuple(
+            beside(right, [each.pooled(cost) for each in pools], amount)
+            for cost, amount in ((tokens, total), (new, fresh))
+            if len(pools) == len(recorded)
+        )
+        part = "" if len(recorded) == len(found) else f" ({len(recorded)} problems)"
+        rows.append(Row(f"{name}{part}", share(right), total, fresh, out,
+                        fmean(each.seconds for each in recorded), compared))  # fmt: skip
     return rows, wrong
 
 
@@ -196,16 +210,6 @@ def _spent(search: searches.Recorded) -> tuple[float, float, float]:
     return more * (given + out), more * (given - sum(each["cached"] or 0 for each in came) + out), more * out
 
 
-def _beside(right: Sequence[float], pools: list[Found], spent: float, of: Callable[[Sequence], float]) -> str:
-    """Minus best-of-N, with the largest N that takes no more than was spent, on average."""
-    most = min(len(each.right) for each in pools)
-    n = 1
-    while n < most and fmean(tokens_until(n + 1, *each.rate, each.mean(of)) for each in pools) <= spent:
-        n += 1
-    difference = paired(right, [pass_at(n, *each.rate) for each in pools])
-    return f"{difference.points}, N={'all ' if n == most else ''}{n}"
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="for CI")
@@ -213,26 +217,29 @@ def main() -> int:
     began = time.perf_counter()
     curves: dict[str, dict[str, list[tuple[int, float]]]] = {}
     points: dict[str, list[Row]] = {}
-    baseline: dict[str, list[tuple[float, float]]] = {}
+    baseline: dict[str, list[float]] = {}
+    compared: dict[str, dict[str, Beside]] = {name: {} for name in searches.STRATEGIES}
     wrong: list[str] = []
     for family in FAMILIES.values():
         found = judged(family)
         if not found:
-            print(f"{family.name}: nothing is recorded")
+            wrong.append(f"{family.name}: nothing is recorded")
             continue
         rows, curves[family.name] = whole(family, found, 5 if quick else 20)
         points[family.name], failed = stepwise(family, found)
-        baseline[family.name] = [
-            (
-                fmean(tokens_until(n, *each.rate, each.mean(tokens)) for each in found),
-                fmean(pass_at(n, *each.rate) for each in found),
-            )
-            for n in range(1, len(found[0].right) + 1)
-        ]
         wrong += failed
+        numbers = range(1, len(found[0].right) + 1)
+        baseline[family.name] = [fmean(pass_at(n, *each.rate) for each in found) for n in numbers]
+        for row in points[family.name]:
+            if row.name in compared and row.beside:
+                compared[row.name][family.name] = row.beside[0]
         title = f"{family.name}: {family.about}; {len(found)} problems, {len(found[0].right)} samples of each"
-        show(title, COLUMNS, [row.cells for row in rows + points[family.name]])
-    print(*wrong, sep="\n")
+        markdown(title, COLUMNS, [row.cells for row in rows + points[family.name]])
+    print("", *note(compared), sep="\n")
+    wrong += [f"missed: {name} is below best-of-N at equal tokens" for name in searches.STRATEGIES
+              if not any(each.holds and each.difference.mean >= 0 for each in compared[name].values())]  # fmt: skip
+    wrong += mix.table(4 if quick else 20, chosen=not quick)
+    print("", *wrong, sep="\n")
     if not quick:
         from search_plot import plot  # noqa: PLC0415  # matplotlib is slow to import
 
