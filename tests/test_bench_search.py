@@ -19,8 +19,10 @@ BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 if str(BENCHMARKS) not in sys.path:
     sys.path.append(str(BENCHMARKS))  # scripts that import each other by name
 
-from estimates import paired, pass_at, share, tokens_until  # noqa: E402  # found there
+from equal import Beside, Pooled, beside, note  # noqa: E402  # found there
+from estimates import Share, interval, mixed, paired, pass_at, share, tokens_until  # noqa: E402
 from families import FAMILIES  # noqa: E402
+from mix import FEWER, Turns, fewer, gained, kind, replayed  # noqa: E402
 from record import FOLDER, Pool, read, write  # noqa: E402
 from searches import Noting, OtherVersion, Recorded, replay  # noqa: E402
 
@@ -113,6 +115,77 @@ def test_an_interval_holds_its_mean_and_equal_rows_do_not_differ():
     found = share(values)
     assert found.low < found.mean < found.high
     assert paired(values, values).points == "+0.0 (+0 to +0)"
+
+
+def test_best_of_n_at_equal_tokens_is_between_two_whole_numbers():
+    found = beside([1.0], [Pooled(right=1, of=2, each=10.0)], 12.5)  # one draw takes 10, two take 15
+    assert (found.n, found.right, found.difference.mean) == pytest.approx((1.5, 0.75, 0.25))
+    assert found.holds
+    assert found.said == "+25.0 (+25 to +25); N = 1.5: 75.0 %"
+    less = beside([0.0], [Pooled(right=1, of=2, each=10.0)], 3.0)
+    assert (less.n, less.right) == (1, 0.5)
+
+
+def test_a_pool_that_is_too_small_says_how_many_samples_it_would_take():
+    pools = [Pooled(right=0, of=4, each=10.0), Pooled(right=4, of=4, each=10.0)]
+    found = beside([1.0, 1.0], pools, 35.0)  # 10 for the one, 40 for the other: 25 a problem, and 5 for each further N
+    assert (found.n, found.least, found.right) == (4, 6, 0.5)
+    assert "pool too small: at least 6 samples; all 4: 50.0 %" in found.said
+    assert beside([1.0, 1.0], pools, 25.0).least is None
+
+
+def test_the_note_tells_what_holds_from_what_the_pool_is_too_small_for():
+    sure, lost = Share(0.2, 0.1, 0.3), Share(-0.2, -0.3, -0.1)
+    families = {"sums": Beside(4, 0.5, Share(0.1, -0.1, 0.3)), "walks": Beside(4, 0.5, sure, least=9)}
+    lines = note({"a search": families, "another": {"walks": Beside(4, 0.5, lost)}})
+    assert lines[1:] == [
+        "- a search: as a point estimate on sums +10.0 (-10 to +30); by its interval on none; not known on walks: pool too small",
+        "- another: on none; by its interval on none",
+    ]
+
+
+def test_a_mix_is_weighted_by_its_strata_and_resampled_within_them():
+    mean, resampled = mixed([(0.75, [1.0, 1.0, 1.0]), (0.25, [0.0, 1.0])])
+    assert mean == pytest.approx(0.875)
+    assert set(resampled.round(3)) == {0.75, 0.875, 1.0}
+    assert interval(mean, resampled).low == 0.75
+
+
+ANSWERS = Pool(FAMILIES["mood"].problems("test", 1)[0])
+
+
+def moods(*right):
+    """A pool of moods: 100 tokens of prompt, 90 of them cached, and 2 of the answer."""
+    shown = ANSWERS.problem.shown
+    told = [(shown if each else "neither", 100, 90, 2, "stop", 0.1) for each in right]
+    return replace(ANSWERS, greedy=(shown, 100, 90, 2, "stop", 0.1), samples=told)
+
+
+def test_a_replay_of_the_mix_counts_draws_tokens_and_turns():
+    family = FAMILIES["mood"]
+    uniform = replayed(ttc.BestOfN(4, stop="all"), family, moods(1, 1, 1, 1), 0)
+    assert (uniform.right, uniform.draws, uniform.tokens, uniform.new, uniform.turns) == (1, 4, 408, 48, 1)
+    wrong = replayed(ttc.BestOfN(4, at_once=1), family, moods(0, 0, 0, 0), 0)
+    assert (wrong.right, wrong.draws, wrong.turns) == (0, 4, 4)
+    greedy = replayed(ttc.Single(temperature=0), family, moods(0), 0)
+    assert (greedy.right, greedy.draws) == (1, 1)
+    tiers = {"easy": ttc.Single(), "hard": ttc.BestOfN(4)}
+    grown = replayed(ttc.Adaptive(kind, tiers), family, moods(0, 0, 0, 0, 0), 0)
+    assert (grown.draws, grown.turns) == (5, 2)
+    assert (fewer({"mood": [uniform]}, {"mood": [wrong]}, lambda each: each.tokens).mean) == 1
+    assert gained({"mood": [uniform]}, {"mood": [wrong]}).mean == pytest.approx(0.7)
+    assert FEWER == 4
+
+
+def test_turns_are_those_of_the_longest_chain_of_draws():
+    timed = Turns(ttc.BestOfN(6, at_once=2))
+    play(timed, [False] * 6)
+    assert timed.count == 3
+
+
+def test_a_question_says_its_kind():
+    kinds = {name: kind(FAMILIES[name].problems("test", 1)[0].question) for name in ("mood", "add3", "walk")}
+    assert kinds == {"mood": "easy", "add3": "medium", "walk": "hard"}
 
 
 def recorded(strategy):
