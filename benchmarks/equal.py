@@ -74,9 +74,9 @@ def beside(right: Sequence[float], pools: Sequence[Pooled], spent: float) -> Bes
     return Beside(n, fmean(theirs), paired(right, theirs), least if least > n else None)
 
 
-def note(compared: dict[str, dict[str, Beside]]) -> list[str]:
+def note(compared: dict[str, dict[str, Beside]], tokens: str) -> list[str]:
     """What the comparisons, by search and family, say of each search."""
-    lines = ["Not below best-of-N at equal total tokens on at least one family:"]
+    lines = [f"Not below best-of-N at equal {tokens} on at least one family:"]
     for name, families in compared.items():
         fair = {family: each for family, each in families.items() if each.holds}
         point = [f"{family} {each.difference.points}" for family, each in fair.items() if each.difference.mean >= 0]

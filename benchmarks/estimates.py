@@ -71,7 +71,7 @@ def paired(ours: Sequence[float], theirs: Sequence[float]) -> Share:
 def mixed(strata: Sequence[tuple[float, Sequence[float]]]) -> tuple[float, np.ndarray]:
     """The mean of a mix, and what it is in each resample.
 
-    Problems are resampled within their stratum, the same ones for every row; weights are the strata's shares of the mix.
+    Problems are resampled within their stratum, the same ones for every row; weights are the shares of the mix.
     """
     mean, resampled = 0.0, np.zeros(RESAMPLES)
     for seed, (weight, values) in enumerate(strata):

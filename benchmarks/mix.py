@@ -6,8 +6,8 @@ Turns are draws that wait for another, one after the other: what latency goes wi
 of problems within each family.
 
 Settings were chosen on the "tune" split, which has other problems: of each difficulty's candidates below, the one with
-the fewest tokens whose difference to uniform best-of-16 is above -2 points there, with its interval; where there is none,
-the one whose interval begins highest. A full run chooses again; the figures are of "test".
+the fewest tokens whose difference to uniform best-of-16 is above -2 points there, with its interval; where there is
+none, the one whose interval begins highest. A full run chooses again; the figures are of "test".
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ COLUMNS = ("", "right", "draws", "tokens", "new", "turns", "fewer tokens, times"
 
 def kind(question: str) -> str:
     """How hard a call is, by its arguments: sums and walks say what they are."""
-    return {"Add": "medium", "From": "hard"}.get(question.split()[0], "easy")
+    return {"Add": "medium", "From": "hard"}.get(question.split(maxsplit=1)[0], "easy")
 
 
 def answer(text: str) -> str | None:
@@ -258,7 +258,9 @@ def table(orders: int, *, chosen: bool) -> list[str]:
     print(f"\n{'reached' if met else 'missed'}: {target}{', with ' if met else ''}{'; '.join(met)}")
     shared = of(uniform[True], lambda each: each.tokens - (each.tokens - each.answers) * 15 / 16)[0]
     plain = next(costs for name, _, costs in found if name == ONE_BY_ONE)
-    print(f"An endpoint that reads the prompt once for all 16 (n=16) bills {shared:,.0f} tokens for uniform best-of-16.")
+    print(
+        f"An endpoint that reads the prompt once for all 16 (n=16) bills {shared:,.0f} tokens for uniform best-of-16."
+    )
     for name, verified, costs in found:
         if name.startswith("Adaptive") and verified:
             one = fewer(costs, plain, lambda each: each.tokens)

@@ -1,9 +1,9 @@
 """Records what the embedded model answers: pools of whole answers, for benchmarks that replay them.
 
 A line of recordings/FAMILY.jsonl.gz is one problem of the family's "test" split (FAMILY-tune.jsonl.gz: of "tune", to
-choose settings on): what it was, a greedy answer, and samples drawn at temperature 0.8, each as [text, prompt tokens, of these from the cache, completion tokens, finish
-reason, seconds]. Recording goes on where it was interrupted, and adds a round of samples to every problem in turn, so
-that what is there can be used at any time.
+choose settings on): what it was, a greedy answer, and samples drawn at temperature 0.8, each as [text, prompt tokens,
+of these from the cache, completion tokens, finish reason, seconds]. Recording goes on where it was interrupted, and
+adds a round of samples to every problem in turn, so that what is there can be used at any time.
 
     poe record-search                     all families: 40 problems, 64 samples each
     poe record-search sort4 --samples 32

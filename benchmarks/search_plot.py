@@ -25,43 +25,53 @@ def plot(file: Path, curves: Curves, points: dict[str, list[Any]], baseline: dic
         baseline: by family, the share right of best-of-1, -2, ….
     """
     mpl.use("Agg")
-    stepwise = [name for name, rows in points.items() if len(rows) > 1]
+    searched = {name: [each for each in rows if each.beside] for name, rows in points.items()}
+    whole = max(map(len, searched.values()))
+    stepwise = [name for name, rows in searched.items() if len(rows) == whole]  # where all searches are there
     down = math.ceil((1 + len(stepwise)) / ACROSS)
-    figure, axes = plt.subplots(down, ACROSS, figsize=(5.2 * ACROSS, 3.9 * down), squeeze=False)
+    figure, axes = plt.subplots(down, ACROSS, figsize=(5.4 * ACROSS, 3.7 * down), squeeze=False)
     places = list(axes.flat)
-    for number, (family, lines) in enumerate(curves.items()):
-        for style, line in zip(STYLES, lines.values(), strict=True):
-            label = family if style == "-" else None
-            places[0].plot(*zip(*line, strict=True), style, color=f"C{number}", marker=".", label=label)
-    places[0].set_title("all families: best-of-N (solid), majority of N (dashed)", fontsize=10)
+    _lines(places[0], curves)
+    places[0].set_xlim(right=70)
+    places[0].set_title("best-of-N (solid), majority of N (dashed)", fontsize=10)
     for place, family in zip(places[1:], stepwise, strict=False):
         numbers = range(1, len(baseline[family]) + 1)
         place.plot(numbers, baseline[family], "-", color="grey", label="best-of-N")
         place.plot(*zip(*curves[family]["majority"], strict=True), "--", color="grey", label="majority of N")
-        for number, row in enumerate(each for each in points[family] if each.beside):
+        for number, row in enumerate(searched[family]):
             beside = row.beside[0]
             at, low, high = beside.least or beside.n, row.right.mean - row.right.low, row.right.high - row.right.mean
-            name = row.name + (" (or further right)" if beside.least else "")
             place.errorbar(
-                at, row.right.mean, [[low], [high]], fmt="os^Dv"[number % 5], color=f"C{number}", capsize=3, label=name,
-                mfc="white" if beside.least else None, alpha=0.9,
+                at, row.right.mean, [[low], [high]], fmt="os^Dv"[number % 5], color=f"C{number}", capsize=3,
+                label=row.name.partition(" (")[0], mfc="white" if beside.least else None, alpha=0.9,
             )  # fmt: skip
-        place.set_title(f"{family}: searches over steps, at best-of-N's N for the same tokens", fontsize=10)
+        place.set_title(f"{family}: searches, where best-of-N takes as many tokens", fontsize=10)
     for place in places:
         place.set_xscale("log", base=2)
         place.xaxis.set_major_formatter(lambda value, _: f"{value:.0f}")
         place.yaxis.set_major_formatter(PercentFormatter(1))
-        place.set_ylim(-0.03, 1.03)
+        place.set_ylim(-0.03, 1.05)
         place.grid(visible=True, alpha=0.3)
-        place.set_xlabel("N, samples of the whole answer", fontsize=9)
-    for place in places[: 1 + len(stepwise)]:
-        place.legend(fontsize=8, loc="upper left" if place is not places[0] else "center left", framealpha=0.9)
     for place in places[1 + len(stepwise) :]:
         place.set_visible(False)
     for line in axes:
         line[0].set_ylabel("problems that are right")
-    figure.suptitle("SmolLM2-135M, recorded; 95 % intervals by a bootstrap of problems", fontsize=11)
-    figure.tight_layout()
+    for place in axes[-1]:
+        place.set_xlabel("N, samples of the whole answer")
+    if stepwise:
+        handles, labels = places[1].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="lower center", ncols=len(labels), fontsize=9, frameon=False)
+    figure.suptitle("SmolLM2-135M, recorded; 95 % intervals; hollow: further right, if anything", fontsize=11)
+    figure.tight_layout(rect=(0, 0.04, 1, 1))
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, dpi=90, metadata={"Software": None})
     plt.close(figure)
+
+
+def _lines(place: Any, curves: Curves) -> None:
+    for number, (family, lines) in enumerate(curves.items()):
+        for style, line in zip(STYLES, lines.values(), strict=True):
+            place.plot(*zip(*line, strict=True), style, color=f"C{number}", marker=".")
+            if style == "-":
+                last, height = line[-1]
+                place.annotate(f" {family}", (last, height), color=f"C{number}", fontsize=9, va="center")
