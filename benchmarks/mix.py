@@ -258,9 +258,7 @@ def table(orders: int, *, chosen: bool) -> list[str]:
     print(f"\n{'reached' if met else 'missed'}: {target}{', with ' if met else ''}{'; '.join(met)}")
     shared = of(uniform[True], lambda each: each.tokens - (each.tokens - each.answers) * 15 / 16)[0]
     plain = next(costs for name, _, costs in found if name == ONE_BY_ONE)
-    print(
-        f"An endpoint that reads the prompt once for all 16 (n=16) bills {shared:,.0f} tokens for uniform best-of-16."
-    )
+    print(f"Where the prompt is read once for all 16 (n=16), uniform best-of-16 takes {shared:,.0f} tokens.")
     for name, verified, costs in found:
         if name.startswith("Adaptive") and verified:
             one = fewer(costs, plain, lambda each: each.tokens)

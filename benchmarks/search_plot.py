@@ -32,7 +32,6 @@ def plot(file: Path, curves: Curves, points: dict[str, list[Any]], baseline: dic
     figure, axes = plt.subplots(down, ACROSS, figsize=(5.4 * ACROSS, 3.7 * down), squeeze=False)
     places = list(axes.flat)
     _lines(places[0], curves)
-    places[0].set_xlim(right=70)
     places[0].set_title("best-of-N (solid), majority of N (dashed)", fontsize=10)
     for place, family in zip(places[1:], stepwise, strict=False):
         numbers = range(1, len(baseline[family]) + 1)
@@ -48,6 +47,7 @@ def plot(file: Path, curves: Curves, points: dict[str, list[Any]], baseline: dic
         place.set_title(f"{family}: searches, where best-of-N takes as many tokens", fontsize=10)
     for place in places:
         place.set_xscale("log", base=2)
+        place.set_xlim(right=64 if place is places[0] else None)  # room for the names
         place.xaxis.set_major_formatter(lambda value, _: f"{value:.0f}")
         place.yaxis.set_major_formatter(PercentFormatter(1))
         place.set_ylim(-0.03, 1.05)
