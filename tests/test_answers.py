@@ -162,3 +162,11 @@ def test_any_text_has_a_hashable_answer_or_none(text):
 
 def test_a_megabyte_is_read_in_its_end_only():
     assert answer("the answer is 1\n" + "x" * 1_000_000 + "\nThe answer is 2") == Fraction(2)
+
+
+@pytest.mark.parametrize("inside", [0, {1: 2, "a": 3}], ids=["list", "no order of keys"])
+def test_a_value_that_nests_too_deeply_to_be_read_abstains(inside):
+    deep = inside
+    for _ in range(200_000):
+        deep = [deep]
+    assert stated_answer(sample(deep)) is None

@@ -118,3 +118,11 @@ def test_it_needs_and_wants_what_its_strategy_does_and_wins_as_that_does():
 def test_what_a_model_cannot_do_becomes_the_nearest_that_it_can_and_is_said(asked, model, most, says):
     said = dial(ttc.Draw(thinking=asked).thinks, model, max_tokens=most).said
     assert (said is None) if says is None else (says in said), said
+
+
+def test_a_question_about_how_to_search_is_asked_as_it_is():
+    tiers = {"easy": ttc.Single(), "hard": ttc.SelfConsistency(3)}
+    thinks = ttc.strategies.Thinks(ttc.Adaptive(ttc.strategies.Classify(), tiers), "high")
+    question, answer = play(thinks, ["easy", "42"]).draws
+    assert (question.kind, question.thinking) == ("routing", None)
+    assert answer.thinking == ttc.Thinking(effort="high")

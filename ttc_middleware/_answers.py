@@ -106,10 +106,17 @@ def value_key(output: Any) -> Hashable | None:
         output = listed()
     if isinstance(output, (dict, list, tuple, set, frozenset)):
         try:
-            return json.dumps(output, sort_keys=True, default=_in_words)
-        except (TypeError, ValueError, RecursionError):  # keys that cannot be sorted, or a ring
-            return repr(cast("object", output))
+            return _written(output)
+        except RecursionError:  # a model may nest as deep as a parser lets it: there is no telling it from others
+            return None
     return output if isinstance(output, Hashable) else repr(output)
+
+
+def _written(output: object) -> str:
+    try:
+        return json.dumps(output, sort_keys=True, default=_in_words)
+    except (TypeError, ValueError):  # keys that cannot be sorted, or a ring
+        return repr(output)
 
 
 def _in_words(value: object) -> object:

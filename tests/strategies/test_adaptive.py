@@ -402,3 +402,17 @@ def test_it_prints_as_one_would_write_it():
     assert repr(strategy) == said
     assert repr(ttc.Adaptive(by_length, {"a": ttc.Single(), "b": ttc.Refine(2)})).startswith("Adaptive(by_length, {")
     assert eval(said, {**vars(ttc.strategies), **vars(ttc)}) == strategy
+
+
+@dataclass(frozen=True)
+class EndsInAStep:
+    """Its budget ends before its answer does."""
+
+    def search(self, call):
+        return (yield [ttc.Draw(kind="step")])
+
+
+def test_a_tier_that_ends_before_an_answer_does_hands_over_to_the_next():
+    strategy = ttc.Adaptive(lambda: "easy", {"easy": EndsInAStep(), "hard": ttc.Single()})
+    played = play(strategy, [Outcome(output="half", ended=False), "whole"])
+    assert played.winner.text == "whole"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from nightly import examples, thorough
 
 import ttc_middleware as ttc
-from ttc_middleware.strategies import Solved
+from ttc_middleware.strategies import Agreement, Solved
 from ttc_middleware.strategies.decompose import shares
 from ttc_middleware.testing import Outcome, check_strategy, play
 
@@ -145,11 +145,12 @@ def test_a_planner_that_gives_no_parts_divides_nothing_and_a_warning_says_so(sai
     assert played.winner.text == "plain"
 
 
-def test_a_planner_that_raises_divides_nothing_and_a_warning_says_so():
+@pytest.mark.parametrize("error", [LookupError("no outline"), TypeError("no outline")])
+def test_a_planner_that_raises_divides_nothing_and_a_warning_says_so(error):
     def breaks():
-        raise LookupError("no outline")
+        raise error
 
-    with pytest.warns(UserWarning, match=r"breaks must return .* got LookupError\('no outline'\)"):
+    with pytest.warns(UserWarning, match=r"breaks must return .* got (Lookup|Type)Error\('no outline'\)"):
         assert play(ttc.Decompose(breaks), answering()).winner.text == "plain"
 
 
@@ -238,3 +239,35 @@ def test_it_needs_limits_only_where_it_sets_any():
     instruction, limits = ttc.Capability.INSTRUCTION, ttc.Capability.MAX_TOKENS
     assert ttc.Decompose(two_parts).needs == {instruction}
     assert ttc.Decompose().needs == ttc.Decompose(two_parts, tokens=99).needs == {instruction, limits}
+
+
+@pytest.mark.parametrize("composer", [lambda solved: 1 / 0, lambda solved: None], ids=["raises", "no text"])
+def test_a_composer_that_fails_leads_to_the_plain_call_and_a_warning_says_so(composer):
+    with pytest.warns(UserWarning, match="must return a text; got .* so nothing is composed"):
+        played = play(ttc.Decompose(two_parts, composer=composer), answering(parts=RESULTS))
+    assert played.winner.text == "plain"
+
+
+@pytest.mark.parametrize(
+    "solver",
+    [
+        ttc.SelfConsistency(3, by="universal"),
+        ttc.Adaptive(lambda: "easy", {"easy": ttc.Single(), "hard": ttc.SelfConsistency(2)}),
+        ttc.Adaptive(Agreement(), {"easy": ttc.Single(), "hard": ttc.SelfConsistency(3, by="universal")}),
+        ttc.Decompose(lambda: ["x", "y"]),
+    ],
+    ids=["universal", "told", "agreement", "parts of parts"],
+)
+def test_a_part_may_be_solved_by_a_strategy_that_looks_at_its_own_draws(solver):
+    strategy = ttc.Decompose(two_parts, solver)
+    check_strategy(strategy, examples=examples(20))
+
+    def outcome(index, draw):
+        if draw.kind == "routing":
+            assert draw.instruction.startswith("Of the task above, solve only this part")
+            return Outcome(output="2")
+        return Outcome(output=f"text {index}")
+
+    played = play(strategy, outcome)
+    assert played.winner.draw.kind == "answer"
+    assert played.draws[-1].instruction.count("Result: text") == 2

@@ -161,3 +161,14 @@ def test_ending_early_elects_exactly_the_fields_of_the_full_vote_in_any_order(re
 def test_other_comparisons_do_not_go_with_fields():
     with pytest.raises(ValueError, match=r"SelfConsistency\(same=\) does not go with by='fields'"):
         FIELDS(3, by="fields", same=str.__eq__)
+
+
+class Unreadable:
+    def model_dump_json(self):
+        raise LookupError("no field")
+
+
+@pytest.mark.parametrize("output", [Unreadable(), {"a": Unreadable()}], ids=["whole", "field"])
+def test_an_output_that_cannot_be_taken_apart_abstains(output):
+    assert fields_of(sample(output)) is None
+    assert play(FIELDS(3, by="fields"), [Outcome(output=each) for each in (output, {"a": 1}, {"a": 1})]).index == 1

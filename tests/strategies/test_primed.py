@@ -6,7 +6,7 @@ from every_strategy import ALL
 from nightly import examples
 
 import ttc_middleware as ttc
-from ttc_middleware.strategies import Primed
+from ttc_middleware.strategies import Primed, Thinks
 from ttc_middleware.testing import Outcome, check_strategy, play
 
 PROMPT = 1_000
@@ -84,3 +84,27 @@ def test_it_needs_what_its_strategy_needs_and_prints_as_it_was_written():
 def test_it_returns_the_first_where_all_failed():
     failed = Outcome(status="failed")
     assert play(Primed(ttc.BestOfN(3)), [failed] * 3).index == 0
+
+
+class Cannot:
+    """Needs what few call sites can do, and goes without."""
+
+    needs = frozenset({ttc.Capability.EXTEND})
+    parameters = frozenset({"task"})
+    judges = (len,)
+    in_turn = 3
+
+    def search(self, call):
+        return (yield [ttc.Draw()])
+
+    def suited(self, can):
+        return self if self.needs <= can else ttc.Single()
+
+
+@pytest.mark.parametrize("around", [Primed, lambda inner: Thinks(inner, "low")])
+def test_what_a_strategy_says_of_itself_holds_with_another_around_it(around):
+    wrapped = around(Cannot())
+    assert (wrapped.parameters, wrapped.judges) == ({"task"}, (len,))
+    assert wrapped.in_turn == 3 + isinstance(wrapped, Primed)
+    assert wrapped.suited(frozenset({ttc.Capability.EXTEND})) is wrapped
+    assert wrapped.suited(frozenset()) == around(ttc.Single())

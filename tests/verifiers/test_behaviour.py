@@ -199,3 +199,8 @@ async def test_a_sandbox_that_does_not_work_is_said_and_the_verifier_chooses(mon
     with pytest.warns(UserWarning, match="programs are not compared by what they do: no isolating sandbox works here"):
         result = await write.run()
     assert result.output == WRONG
+
+
+def test_it_can_be_a_key_with_inputs_in_a_list():
+    one, two, other = (ttc.verifiers.Behaviour(inputs) for inputs in ([1, 2], [1, 2], [3]))
+    assert len({one, two, other}) == 2

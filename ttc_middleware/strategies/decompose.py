@@ -77,7 +77,8 @@ class Decompose(Brief):
             counts as "not to be divided"; the function's with a warning.
         solver: how to solve each part; it must do without a verifier.
         composer: how the composing draw is asked, in place of "Answer the whole task …" (the results are added); or a
-            function of a list of `Solved(problem, result)` that returns all that it is told.
+            function of a list of `Solved(problem, result)` that returns all that it is told. One that fails, or returns
+            no text, composes nothing, with a warning: the plain call is drawn.
         parts: at most so many, from 2.
         draws: for all parts together, not below `parts`.
         tokens: that all parts may generate together; None: no cap.
@@ -146,7 +147,9 @@ class Decompose(Brief):
         whole: list[Sample[Any]] = []
         if all(each is not None and each.status == "answer" for each in found):
             solved = [Solved(part.problem, _text(each)) for part, each in zip(plan, found, strict=True)]
-            whole += yield from lanes.run(gather([Draw(instruction=self._composed(solved))]))
+            asked = self._composed(solved)
+            if asked is not None:
+                whole += yield from lanes.run(gather([Draw(instruction=asked)]))
         if not any(_good(each) for each in whole):
             whole += yield from lanes.run(gather([Draw()]))
         return best(whole)
@@ -162,11 +165,10 @@ class Decompose(Brief):
             samples: list[Sample[Any]] = yield from lanes.run(gather([question]))
             return self._read(_listed(samples[0].text or "")) or [] if samples else []
         said: object = None
+        told = given(self.planner, call.arguments)
         try:
-            said = self.planner(**given(self.planner, call.arguments))
+            said = self.planner(**told)
             plan = self._read(said)
-        except TypeError:  # it asks for what the call does not have, or is wrong in itself
-            raise
         except Exception as error:  # noqa: BLE001  # whoever says how to search does not sink the call
             said, plan = error, None
         if plan is None:
@@ -186,9 +188,20 @@ class Decompose(Brief):
         known = [each for each in plan if each is not None]
         return known if len(known) == len(items) <= self.parts else None
 
-    def _composed(self, solved: list[Solved]) -> str:
+    def _composed(self, solved: list[Solved]) -> str | None:
+        """How the composing draw is asked; None where the caller's own function does not say."""
         if callable(self.composer):
-            return self.composer(solved)
+            told: object = None
+            try:
+                told = self.composer(solved)
+            except Exception as error:  # noqa: BLE001  # the parts are paid for: the plain call is left
+                told = error
+            if isinstance(told, str):
+                return told
+            warnings.warn(
+                f"{label(self.composer)} must return a text; got {told!r:.200}, so nothing is composed", stacklevel=2
+            )
+            return None
         listed = "\n\n".join(
             f"Part {number}: {each.problem}\nResult: {each.result[-_RESULT:]}" for number, each in enumerate(solved, 1)
         )
@@ -211,23 +224,31 @@ def _part(steps: Inner, problem: str, draws: int, tokens: int | None) -> Inner:
     """A search that is told to solve one part, and that starts no more draws than its share."""
     limit = None if tokens is None else tokens // draws or 1
     told = _PART.format(part=problem)
-    left, sample = draws, None
+    asked: list[Draw] = []  # by launch order, as the search has
+    sent: dict[int, Sample[Any]] = {}
+    own: Sample[Any] | None = None
     try:
         while True:
             step: list[Draw | Cancel] = []
-            for item in steps.send(sample):
+            for item in steps.send(own):
                 if isinstance(item, Cancel):
                     step.append(item)
-                elif left:
-                    left -= 1
+                elif len(asked) < draws:
+                    asked.append(item)
                     instruction = told if item.instruction is None else f"{told}\n\n{item.instruction}"
                     capped = [each for each in (item.max_tokens, limit) if each is not None]
                     most = min(capped, default=None)
                     kind = item.kind if item.kind == "routing" else "draft"
-                    step.append(replace(item, kind=kind, instruction=instruction, max_tokens=most))
+                    parent = None if item.parent is None else sent[item.parent.index]
+                    step.append(replace(item, parent=parent, kind=kind, instruction=instruction, max_tokens=most))
             sample = yield step
+            if sample is not None:
+                sent[sample.index] = sample
+                # It knows its own questions again, and takes for answers what it drew as such.
+                sample = replace(sample, draw=asked[sample.index])
+            own = sample
     except StopIteration as end:
-        return end.value
+        return sent[end.value.index]
     finally:
         steps.close()
 

@@ -156,7 +156,7 @@ def share(sample: Sample[Any], samples: Sequence[Sample[Any]], by: Callable[[Any
             return None
 
     own = answer(sample)
-    return 0.0 if own is None else sum(answer(each) == own for each in samples) / len(samples)
+    return 0.0 if own is None or not samples else sum(answer(each) == own for each in samples) / len(samples)
 
 
 @dataclass(frozen=True, repr=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ttc_middleware import _strategy
@@ -56,6 +56,21 @@ class Primed(Brief):
     def judges(self) -> tuple[Any, ...]:
         """As the strategy's own."""
         return _strategy.judges(self.strategy)
+
+    @property
+    def parameters(self) -> frozenset[str]:
+        """As the strategy's own."""
+        return _strategy.asks(self.strategy)
+
+    @property
+    def in_turn(self) -> int:
+        """As the strategy's own, after the first."""
+        return _strategy.in_turn(self.strategy) + 1
+
+    def suited(self, can: frozenset[Capability]) -> Primed:
+        """The same around what its strategy gives to use."""
+        fit = _strategy.suited(self.strategy, can)
+        return self if fit is self.strategy else replace(self, strategy=fit)
 
     def search(self, call: Call) -> Search[Any]:
         """As the strategy searches, but for the first step."""

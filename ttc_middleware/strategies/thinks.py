@@ -6,7 +6,17 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ttc_middleware._brief import Brief
-from ttc_middleware._strategy import begin, check_strategy, needs, needs_all, needs_verifier
+from ttc_middleware._strategy import (
+    asks,
+    begin,
+    check_strategy,
+    in_turn,
+    judges,
+    needs,
+    needs_all,
+    needs_verifier,
+    suited,
+)
 from ttc_middleware._thinking import ThinkingLike, thinking_of
 from ttc_middleware._types import Call, Cancel, Capability, Draw, Sample, Search, Strategy
 
@@ -16,7 +26,8 @@ class Thinks(Brief):
     """Any strategy, its draws thinking as much as said: `Thinks(ttc.BestOfN(8), 4_000)`.
 
     For strategies that are compared, or chosen by name in a configuration, each with its own amount of thinking;
-    otherwise `thinking=` of the decorator or of the block says it for all. A draw that says so itself keeps its own.
+    otherwise `thinking=` of the decorator or of the block says it for all. A draw that says so itself keeps its own,
+    and a question about how to search is asked as it is.
 
     Args:
         strategy: whose draws they are.
@@ -52,6 +63,26 @@ class Thinks(Brief):
         """As the strategy's own."""
         return needs_all(self.strategy)
 
+    @property
+    def judges(self) -> tuple[Any, ...]:
+        """As the strategy's own."""
+        return judges(self.strategy)
+
+    @property
+    def parameters(self) -> frozenset[str]:
+        """As the strategy's own."""
+        return asks(self.strategy)
+
+    @property
+    def in_turn(self) -> int:
+        """As the strategy's own."""
+        return in_turn(self.strategy)
+
+    def suited(self, can: frozenset[Capability]) -> Thinks:
+        """The same around what its strategy gives to use."""
+        fit = suited(self.strategy, can)
+        return self if fit is self.strategy else replace(self, strategy=fit)
+
     def search(self, call: Call) -> Search[Any]:
         """As the strategy searches."""
         steps = begin(self.strategy, call)
@@ -66,6 +97,6 @@ class Thinks(Brief):
             steps.close()
 
     def _thinking(self, asked: Draw | Cancel) -> Draw | Cancel:
-        if isinstance(asked, Draw) and asked.thinking is None:
+        if isinstance(asked, Draw) and asked.thinking is None and asked.kind != "routing":
             return replace(asked, thinking=self.thinking)
         return asked

@@ -60,7 +60,7 @@ class Behaviour(Brief):
             positional-only parameters.
     """
 
-    inputs: Inputs | Callable[..., Inputs] | None = field(default=None, repr=False)
+    inputs: Inputs | Callable[..., Inputs] | None = field(default=None, repr=False, hash=False)
     entry: str | Callable[..., str] | None = field(default=None, kw_only=True)
     sandbox: Choice = field(default="auto", kw_only=True)
     allow_unsafe: bool = field(default=False, kw_only=True)
