@@ -190,3 +190,22 @@ async def test_a_deadline_that_nothing_is_known_of_begins_with_the_first_tier():
 
     result = await ask.run()
     assert (len(result.samples), result.winner.draw.temperature) == (1, 0.0)
+
+
+async def test_a_difficulty_that_there_is_no_budget_to_wait_for_is_thrown_away_quietly():
+    waited = []
+
+    async def looked_up(task):
+        waited.append(task)
+        return "easy"
+
+    @ttc.scale(ttc.Adaptive(lambda task: looked_up(task), TIERS))  # noqa: PLW0108  # nobody sees that it is async
+    async def solve(task):
+        ttc.record_usage(ttc.Usage(1, 7, 5))
+        return "42"
+
+    with ttc.policy(budget=ttc.Budget(tokens=12)):
+        assert await solve("sums") == "42"
+        with pytest.raises(ttc.BudgetExceeded):
+            await solve("more sums")
+    assert waited == ["sums"]  # that the other one was never waited for is no warning, which would fail here

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from functools import partial
 from typing import Any, ClassVar
 
 
@@ -32,7 +33,8 @@ def _one(value: object) -> str:
     if name is not None:
         return name.rpartition("<locals>.")[2]
     said = repr(value)  # of an object that holds functions, say
-    return f"{type(value).__name__}(…)" if " at 0x" in said else said
+    # A partial shows all that it was given, and that can be a key.
+    return f"{type(value).__name__}(…)" if " at 0x" in said or isinstance(value, partial) else said
 
 
 def short(text: str, width: int = 80) -> str:

@@ -329,8 +329,16 @@ def test_escalation_stops_where_the_next_tier_could_not_finish():
     assert len(on_the_clock(asked, 5.0, list("abcdefghijklmnop"))[1]) == 2 + 4
 
 
+class OneByOne:
+    """A rule that looks after each sample."""
+
+    def more(self, answers):
+        return 1
+
+
 def test_a_tier_that_a_deadline_has_cut_off_is_known_to_take_longer():
-    strategy = ttc.Adaptive(Agreement(), {"easy": ttc.Single(), "hard": ttc.SelfConsistency(9, at_once=1)})
+    slow = ttc.SelfConsistency(9, stop=OneByOne())  # nobody knows in how many rounds
+    strategy = ttc.Adaptive(Agreement(), {"easy": ttc.Single(), "hard": slow})
     for _ in range(9):
         assert len(on_the_clock(strategy, 3.5, list("abcdef"))[1]) > 2
     assert len(on_the_clock(strategy, 3.5, list("abcdef"))[1]) == 2
@@ -416,3 +424,25 @@ def test_a_tier_that_ends_before_an_answer_does_hands_over_to_the_next():
     strategy = ttc.Adaptive(lambda: "easy", {"easy": EndsInAStep(), "hard": ttc.Single()})
     played = play(strategy, [Outcome(output="half", ended=False), "whole"])
     assert played.winner.text == "whole"
+
+
+@pytest.mark.parametrize(
+    ("tier", "turns"),
+    [
+        (ttc.BestOfN(8), 1),
+        (ttc.BestOfN(8, at_once=3), 3),
+        (ttc.SelfConsistency(9, at_once=1), 9),
+        (ttc.SelfConsistency(3, by="universal"), 2),
+        (ttc.strategies.ABMCTS(7, at_once=2), 4),
+        (ttc.strategies.CodeSearch(4, 2, behaviour=ttc.verifiers.Behaviour([1])), 4),
+        (ttc.Decompose(), 4),
+        (ttc.Decompose(lambda: ["whole"], ttc.SelfConsistency(3, at_once=1)), 5),
+    ],
+    ids=repr,
+)
+def test_a_tier_whose_draws_follow_one_another_does_not_begin_where_they_would_not_fit(tier, turns):
+    strategy = ttc.Adaptive(Agreement(), {"easy": ttc.Single(), "hard": tier})
+    for spare, begins in ((0.5, True), (-0.5, False)):
+        adaptive.PACES = Paces()
+        draws = on_the_clock(strategy, 1 + turns + spare, list("abcdefghijklmnop"))[1]
+        assert (len(draws) > 2) == begins

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -271,3 +272,21 @@ def test_a_part_may_be_solved_by_a_strategy_that_looks_at_its_own_draws(solver):
     played = play(strategy, outcome)
     assert played.winner.draw.kind == "answer"
     assert played.draws[-1].instruction.count("Result: text") == 2
+
+
+def test_what_its_solver_says_of_itself_holds_for_it():
+    class Cannot:
+        needs = frozenset({ttc.Capability.EXTEND})
+        parameters = frozenset({"task"})
+        judges = (len,)
+
+        def search(self, call):
+            return (yield [ttc.Draw()])
+
+        def suited(self, can):
+            return self if self.needs <= can else ttc.Single()
+
+    strategy = ttc.Decompose(lambda rows: rows, Cannot())
+    assert (strategy.parameters, strategy.judges) == ({"rows", "task"}, (len,))
+    assert strategy.suited(frozenset(ttc.Capability)) is strategy
+    assert strategy.suited(frozenset()) == replace(strategy, solver=ttc.Single())

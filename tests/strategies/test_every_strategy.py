@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -220,3 +221,8 @@ def test_the_contract_can_be_checked_without_hypothesis(monkeypatch):
     check_strategy(ttc.BestOfN(4), examples=50)
     with pytest.raises(ContractBroken, match="depends on the order"):
         check_strategy(ttc.BestOfN(4), same_for_any_order=lambda sample: sample.index, examples=200)
+
+
+def test_what_a_function_was_given_beforehand_does_not_show():
+    strategy = ttc.SelfConsistency(by=partial(max, "sk-secret"))
+    assert repr(strategy) == "SelfConsistency(8, by=partial(…))"

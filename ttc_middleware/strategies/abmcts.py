@@ -77,6 +77,11 @@ class ABMCTS(Brief):
         """Revisions are asked for by an instruction; other models by name."""
         return frozenset({Capability.INSTRUCTION, *([Capability.MODEL] if self.models else [])})
 
+    @property
+    def in_turn(self) -> int:
+        """Its draws, so many at once."""
+        return -(-self.n // self.at_once)
+
     def search(self, call: Call) -> Search[T]:  # noqa: ARG002  # the protocol's
         """Draw one by one, each where it promises most."""
         makers: Sequence[str | None] = self.models or [None]

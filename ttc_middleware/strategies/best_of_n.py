@@ -72,6 +72,11 @@ class BestOfN(Brief):
             raise ValueError('BestOfN(by=) compares answers: it goes with select="weighted" or "votes and likelihood"')
 
     @property
+    def in_turn(self) -> int:
+        """Its draws, so many at once."""
+        return -(-self.n // (self.at_once or self.n))
+
+    @property
     def wants_all(self) -> bool:
         """Whether every draw is waited for."""
         return self.stop == "all" and self.at_once is None

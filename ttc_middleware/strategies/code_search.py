@@ -98,6 +98,11 @@ class CodeSearch(Brief):
         """The arguments of the call that it cannot do without."""
         return self.behaviour.parameters
 
+    @property
+    def in_turn(self) -> int:
+        """A program with all of its revisions, the question for inputs, and the comparison."""
+        return self.rounds + 2 + (self.behaviour.question is not None)
+
     def search(self, call: Call) -> Search[T]:
         """Draw and debug side by side, then compare."""
         inputs = self.behaviour.inputs_for(call.arguments)  # what is wrong with them is said before anything is spent

@@ -126,8 +126,23 @@ class Decompose(Brief):
 
     @property
     def parameters(self) -> frozenset[str]:
-        """The arguments that the planner reads."""
-        return frozenset[str]() if self.planner is None else asked(self.planner)
+        """The arguments that the planner and the solver read."""
+        return _strategy.asks(self.solver) | (frozenset[str]() if self.planner is None else asked(self.planner))
+
+    @property
+    def judges(self) -> tuple[Any, ...]:
+        """The solver's own."""
+        return _strategy.judges(self.solver)
+
+    @property
+    def in_turn(self) -> int:
+        """The plan, where the model makes it; a part; the composed answer; and the plain one where that is not good."""
+        return (self.planner is None) + _strategy.in_turn(self.solver) + 2
+
+    def suited(self, can: frozenset[Capability]) -> Decompose:
+        """The same with what its solver gives to use."""
+        fit = _strategy.suited(self.solver, can)
+        return self if fit is self.solver else replace(self, solver=fit)
 
     def search(self, call: Call) -> Search[T]:
         """Divide, solve and compose."""

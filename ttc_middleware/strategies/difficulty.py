@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import warnings
 from collections.abc import Awaitable, Callable, Generator, Hashable, Sequence
@@ -230,6 +231,8 @@ class Told(Brief):
             run: Callable[[], Any] = ask if said is ask else lambda: waited
             samples: list[Sample[Any]] = yield from lanes.run(gather([Draw(kind="routing", run=run)]))
             if not samples:  # the budget or the time has ended
+                if said is not ask and inspect.iscoroutine(waited):
+                    waited.close()  # nobody waits for it any more: it would complain when it is thrown away
                 return middle(tiers), []
             said, problem = samples[0].output, samples[0].error
         if isinstance(said, str) and said in tiers:

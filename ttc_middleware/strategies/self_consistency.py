@@ -109,6 +109,11 @@ class SelfConsistency(Brief):
         return frozenset({Capability.INSTRUCTION}) if self.by == "universal" else frozenset()
 
     @property
+    def in_turn(self) -> int:
+        """Its draws, so many at once, and the question who agrees."""
+        return -(-self.n // (self.at_once or self.n)) + (self.by == "universal")
+
+    @property
     def wants_all(self) -> bool:
         """Whether every draw is waited for."""
         return self.by == "universal" and self.at_once is None
