@@ -106,7 +106,7 @@ def value_key(output: Any) -> Hashable | None:
         output = listed()
     if isinstance(output, (dict, list, tuple, set, frozenset)):
         try:
-            return _written(output)
+            return _written(cast("object", output))
         except RecursionError:  # a model may nest as deep as a parser lets it: there is no telling it from others
             return None
     return output if isinstance(output, Hashable) else repr(output)

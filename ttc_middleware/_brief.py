@@ -32,9 +32,10 @@ def _one(value: object) -> str:
     name: str | None = getattr(value, "__qualname__", None)
     if name is not None:
         return name.rpartition("<locals>.")[2]
+    kind = type(value)
     said = repr(value)  # of an object that holds functions, say
     # A partial shows all that it was given, and that can be a key.
-    return f"{type(value).__name__}(…)" if " at 0x" in said or isinstance(value, partial) else said
+    return f"{kind.__name__}(…)" if " at 0x" in said or issubclass(kind, partial) else said
 
 
 def short(text: str, width: int = 80) -> str:

@@ -399,6 +399,12 @@ def test_tiers_and_difficulty_are_checked():
         Agreement(1)
     with pytest.raises(ValueError, match=r"Classify\(max_tokens=\) must be a whole number from 1"):
         Classify(max_tokens=0)
+    for kind in (Classify, Agreement):
+        for wrong in ("", 5):
+            with pytest.raises(TypeError, match=rf"{kind.__name__}\(model\) must be the name of a model, or None; got"):
+                kind(model=wrong)
+    with pytest.raises(TypeError, match=r"Classify\(instruction=\) must be a text, or None; got 5"):
+        Classify(instruction=5)
     for wrong in (-0.1, float("nan"), "hot", True):
         with pytest.raises(ValueError, match=r"Single\(temperature=\) must be a number from 0, or None"):
             ttc.Single(temperature=wrong)

@@ -162,7 +162,7 @@ def test_tiers_are_checked():
         ttc.Cascade([Tier()], by="answer")
     with pytest.raises(TypeError, match=r"Tier\(model\) must be the name of a model"):
         Tier(3)
-    for wrong in (0, -1.0, float("nan"), float("inf"), True):
+    for wrong in (0, -1.0, float("nan"), float("inf"), 10**400, True):
         with pytest.raises(ValueError, match=r"Tier\(weight=\) must be a number above 0"):
             Tier(weight=wrong)
     for name in ("lead", "cap"):

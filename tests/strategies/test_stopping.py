@@ -177,3 +177,13 @@ def test_what_stops_a_vote_is_a_rule(stop):
 def test_a_rule_that_counts_votes_goes_with_votes_that_count_one(more):
     with pytest.raises(ValueError, match="does not go with"):
         ttc.SelfConsistency(8, stop=ESC(5), **more)
+
+
+@pytest.mark.parametrize("said", [None, 1.5, "1"])
+def test_a_rule_that_gives_no_number_is_told_so(said):
+    class Wrong:
+        def more(self, answers):
+            return said
+
+    with pytest.raises(TypeError, match=r"more\(\) of .* must return a whole number, got "):
+        play(ttc.SelfConsistency(3, stop=Wrong()), ["a"])

@@ -238,7 +238,9 @@ def test_a_confidence_is_taken_out_of_any_text_again(text, sure):
     assert without_confidence(f"{text}\nConfidence: {sure:.2f}%").strip() == without_confidence(text).strip()
 
 
-@pytest.mark.parametrize("temperature", [0, 0.009, -1, math.inf, math.nan, True, "1"])
+@pytest.mark.parametrize(
+    "temperature", [0, 0.009, -1, math.inf, math.nan, 10**400, True, "1"], ids=lambda given: f"{given!r:.9}"
+)
 def test_a_temperature_is_at_least_a_hundredth(temperature):
     with pytest.raises(ValueError, match=r"CISC\(temperature=\) must be at least 0.01, got"):
         CISC(temperature=temperature)
@@ -247,6 +249,8 @@ def test_a_temperature_is_at_least_a_hundredth(temperature):
 def test_what_weighs_is_a_known_word_or_a_function():
     with pytest.raises(ValueError, match=r"SelfConsistency\(weight=\) must be \"score\", .* got 'scores'"):
         ttc.SelfConsistency(3, weight="scores")
+    with pytest.raises(TypeError, match=r"SelfConsistency\(weight=\) takes an object, not a class: write CISC\(\)"):
+        ttc.SelfConsistency(3, weight=CISC)
     with pytest.raises(TypeError, match=r"CISC\(of=\) must be a function of the output, got 0.5"):
         CISC(of=0.5)
 

@@ -13,6 +13,8 @@ from ttc_middleware._brief import Brief
 from ttc_middleware._inspect import takes_sample
 from ttc_middleware._types import Sample
 
+from ._check import LARGEST
+
 _TAIL = 4_000  # characters of a text in which a confidence is looked for
 _CONFIDENCE = re.compile(
     r"[*_]{0,3}\bconfidence\b[^\n\d(-]{0,20}(?:\([^()\n]{0,20}\))?[^\n\d(-]{0,8}(?:- )?"
@@ -51,7 +53,7 @@ class CISC(Brief):
 
     def __post_init__(self) -> None:
         given = self.temperature
-        if isinstance(given, bool) or not isinstance(given, (int, float)) or not _COLDEST <= given < math.inf:
+        if isinstance(given, bool) or not isinstance(given, (int, float)) or not _COLDEST <= given <= LARGEST:
             raise ValueError(f"CISC(temperature=) must be at least {_COLDEST}, got {given!r}")
         if self.of is not None and not callable(self.of):
             raise TypeError(f"CISC(of=) must be a function of the output, got {self.of!r}")
@@ -130,6 +132,8 @@ def weigher_of(weight: Weight | None) -> Weigher:
 
 def check_weight(strategy: object, weight: object) -> None:
     """Raise unless this says what a vote weighs."""
+    if weight is CISC:
+        raise TypeError(f"{type(strategy).__name__}(weight=) takes an object, not a class: write CISC()")
     if weight is None or isinstance(weight, CISC) or weight in ("score", "logprob", "confidence") or callable(weight):
         return
     raise ValueError(

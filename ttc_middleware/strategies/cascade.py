@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -14,7 +13,7 @@ from ttc_middleware._search import best
 from ttc_middleware._types import Call, Capability, Draw, Sample, Search, T
 
 from ._arrivals import check_by
-from ._check import count
+from ._check import LARGEST, count, model_name
 
 
 @dataclass(frozen=True, repr=False)
@@ -38,11 +37,10 @@ class Tier(Brief):
     weight: float = field(default=1.0, kw_only=True)
 
     def __post_init__(self) -> None:
-        if self.model is not None and (not isinstance(self.model, str) or not self.model):
-            raise TypeError(f"Tier(model) must be the name of a model, or None; got {self.model!r}")
+        model_name(self, self.model)
         count(self, lead=self.lead, cap=self.cap)
         number = isinstance(self.weight, (int, float)) and not isinstance(self.weight, bool)
-        if not number or not math.isfinite(self.weight) or self.weight <= 0:
+        if not number or not 0 < self.weight <= LARGEST:
             raise ValueError(f"Tier(weight=) must be a number above 0, got {self.weight!r}")
 
 

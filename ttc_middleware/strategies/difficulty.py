@@ -18,7 +18,7 @@ from ttc_middleware._types import Call, Capability, Draw, Sample
 
 from ._arguments import asked, given, is_async
 from ._arrivals import check_by
-from ._check import count
+from ._check import count, model_name
 from ._lanes import Lanes
 
 _READ = 200  # characters of a reply in which a tier is looked for: it was asked for one word
@@ -59,6 +59,7 @@ class Classify(Brief):
 
     Raises:
         ValueError: `max_tokens` is below 1.
+        TypeError: `model` is no name, or `instruction` no text.
     """
 
     model: str | None = None
@@ -67,6 +68,9 @@ class Classify(Brief):
 
     def __post_init__(self) -> None:
         count(self, max_tokens=self.max_tokens)
+        model_name(self, self.model)
+        if self.instruction is not None and not isinstance(self.instruction, str):
+            raise TypeError(f"Classify(instruction=) must be a text, or None; got {self.instruction!r}")
 
     @property
     def needs(self) -> frozenset[Capability]:
@@ -117,7 +121,7 @@ class Agreement(Brief):
 
     Raises:
         ValueError: `draws` is below 2.
-        TypeError: `by` cannot be called.
+        TypeError: `by` cannot be called, or `model` is no name.
     """
 
     draws: int = 2
@@ -126,6 +130,7 @@ class Agreement(Brief):
 
     def __post_init__(self) -> None:
         count(self, draws=self.draws)
+        model_name(self, self.model)
         if self.draws < 2:  # noqa: PLR2004  # one agrees with itself
             raise ValueError(f"Agreement(draws=) must be a whole number from 2, got {self.draws!r}")
         check_by(self, self.by)

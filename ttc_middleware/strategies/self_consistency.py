@@ -145,7 +145,10 @@ class SelfConsistency(Brief):
         """Draw in batches of the fewest samples that could end the vote, until one has."""
         samples: list[Sample[Any]] = []
         while len(samples) < self.n:
-            more = min(stop.more(tally.answers(samples)), self.n - len(samples))
+            more = stop.more(tally.answers(samples))
+            if not isinstance(more, int):
+                raise TypeError(f"more() of {stop!r} must return a whole number, got {more!r:.200}")
+            more = min(more, self.n - len(samples))
             if more < 1:
                 break
             batch = yield from gather([Draw()] * more, at_once=self.at_once)
