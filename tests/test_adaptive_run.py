@@ -209,3 +209,27 @@ async def test_a_difficulty_that_there_is_no_budget_to_wait_for_is_thrown_away_q
         with pytest.raises(ttc.BudgetExceeded):
             await solve("more sums")
     assert waited == ["sums"]  # that the other one was never waited for is no warning, which would fail here
+
+
+@pytest.mark.parametrize("scope", ["function", "model_calls"])
+async def test_a_question_before_the_first_answer_does_not_make_that_a_warmer_one(scope):
+    model = judging("easy")
+
+    @ttc.scale(ttc.Adaptive(Classify(), {"easy": ttc.Single(), "hard": ttc.SelfConsistency(3)}), scope=scope)
+    async def ask():
+        return await model(temperature=0.0)
+
+    await ask()
+    assert [body["temperature"] for body in model.bodies] == [0.0, 0.0]
+
+
+async def test_a_question_after_the_answers_is_asked_as_coldly_as_the_call():
+    model = Model(lambda body, number: "1" if "most consistent" in body["prompt"] else f"text {number}")
+
+    @ttc.scale(ttc.SelfConsistency(3, by="universal", rounds=1))
+    async def ask():
+        return await model(temperature=0.0)
+
+    await ask()
+    assert sorted(body["temperature"] for body in model.bodies) == [0.0, 0.0, 0.8, 0.8]
+    assert model.bodies[-1]["temperature"] == 0.0

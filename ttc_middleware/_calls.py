@@ -64,11 +64,11 @@ class Sleep:
 _Step = Union[Send, Wait, Sleep]
 
 
-def diversified(draw: Draw, index: int, request: Request | None) -> Draw:
-    """Warm up parallel draws of a caller whose own temperature would make them all equal."""
+def diversified(draw: Draw, request: Request | None, *, later: bool) -> Draw:
+    """Warm up the draws after the first, of a caller whose own temperature would make them all equal."""
     cold = request is not None and request.temperature is not None and request.temperature <= _COLD
     alike = draw.parent is None or draw.kind == "step"
-    return replace(draw, temperature=WARM) if cold and index and alike and draw.temperature is None else draw
+    return replace(draw, temperature=WARM) if cold and later and alike and draw.temperature is None else draw
 
 
 _refused: set[tuple[str, str]] = set()  # (model, parameter): what a model has turned down is not asked again
@@ -216,7 +216,7 @@ def _reserved(
 
 def _wish(tab: Tab, request: Request) -> Draw:
     """What the draw asks of this particular model call."""
-    draw = diversified(tab.draw, tab.index, request)
+    draw = diversified(tab.draw, request, later=tab.later)
     if tab.first_model is None:
         tab.first_model = request.model
     if request.model != tab.first_model:  # a helper model of the function's own: only the sampling is ours to vary

@@ -161,11 +161,12 @@ class Tab:
         draw: what this draw asks of its model calls.
         whole: streams are to be read to their end, because several compete or a verifier waits.
         trackers: how many of the enclosing trackers get the bill of the search; those opened inside get each call's.
+        later: another draw of the search came before, a question about how to search aside.
     """
 
     __slots__ = (
-        "among", "callbacks", "closed", "draw", "entries", "first_model", "index", "instructed", "parent",
-        "pending", "role", "tools_ran", "trackers", "whole",
+        "among", "callbacks", "closed", "draw", "entries", "first_model", "index", "instructed", "later",
+        "parent", "pending", "role", "tools_ran", "trackers", "whole",
     )  # fmt: skip
 
     def __init__(
@@ -178,9 +179,11 @@ class Tab:
         parent: Tab | None = None,
         among: Among | None = None,
         trackers: int = 0,
+        later: bool = False,
     ) -> None:
         self.draw: Draw = draw
         self.index: int = index
+        self.later: bool = later
         self.role: Role = role
         self.whole: bool = whole
         self.parent: Tab | None = parent

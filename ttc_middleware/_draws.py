@@ -267,6 +267,7 @@ class DrawTask:
             parent=self.tab.parent,
             among=self.tab.among,
             trackers=self.tab.trackers,
+            later=self.tab.later or place > 0,
         )
         if tab.among is not None:
             tab.among.count += 1

@@ -88,6 +88,8 @@ class _Run(Generic[T]):
         self.among = Among(plan.name)
         self.told = 0
         self.late = False
+        self.drawn = False
+        """Something was drawn, and not only asked how to search."""
         self.winner: Sample[Any] | None = None
         self.error: BaseException | None = None
         self.routing = Tab(Draw(), role="routing", parent=outer_tab, trackers=len(outer.trackers))
@@ -244,9 +246,12 @@ class _Run(Generic[T]):
 
     def _grouped(self, draws: list[Draw]) -> list[tuple[Draw, int]]:
         """Equal unseeded draws of one step together, where the strategy waits for all and the endpoint has `n`."""
-        plan, launched = self.plan, len(self.desk.by_index)
+        plan, later = self.plan, self.drawn
         request = plan.adapter.describe(self.desk.call) if len(draws) > 1 else None
-        wished = [self._wished(draw, launched + place, request) for place, draw in enumerate(draws)]
+        wished: list[Draw] = []
+        for draw in draws:
+            wished.append(self._wished(draw, request, later=later))
+            later |= draw.kind != "routing"
         if request is None or request.choices != 1 or request.stream or not needs_all(plan.strategy):
             return [(draw, 1) for draw in wished]
         endpoint = (request.provider, request.server, request.model)
@@ -260,18 +265,29 @@ class _Run(Generic[T]):
                 groups.append((draw, 1))
         return groups
 
-    def _wished(self, draw: Draw, index: int, request: Request | None) -> Draw:
+    def _wished(self, draw: Draw, request: Request | None, *, later: bool) -> Draw:
         if draw.kind == "routing":
             return draw
         if draw.thinking is None and self.plan.thinking is not None:
             draw = replace(draw, thinking=self.plan.thinking)
-        return diversified(draw, index, request)
+        return diversified(draw, request, later=later)
 
     def _launch(self, draw: Draw, count: int) -> DrawTask:
         desk, first = self.desk, len(self.desk.by_index)
         heard = len(self.scope.trackers)
         role: Role = "routing" if draw.kind == "routing" else "sample"
-        tab = Tab(draw, index=first, role=role, whole=True, parent=desk.outer_tab, among=self.among, trackers=heard)
+        later = self.drawn and role == "sample"
+        self.drawn |= role == "sample"
+        tab = Tab(
+            draw,
+            index=first,
+            role=role,
+            whole=True,
+            parent=desk.outer_tab,
+            among=self.among,
+            trackers=heard,
+            later=later,
+        )
         task = DrawTask(desk, first, count, draw, tab)
         self.desk.tasks.append(task)
         self.desk.by_index.update(dict.fromkeys(range(first, first + count), task))
