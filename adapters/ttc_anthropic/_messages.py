@@ -28,24 +28,25 @@ _ENDINGS: Mapping[str, Mapping[str, Any]] = {
 class Messages:
     """The adapter of `/v1/messages`. It has no seed and no `n`.
 
+    It does not go on with a partial answer: newer models refuse a prefill, older ones give back only what comes after
+    it and take none that ends in a blank, which is where steps end.
+
     Args:
         provider: as in `gen_ai.provider.name`.
         server: the host that is asked.
         slots: requests that the server works on at once; None: any number.
-        prefill: the model goes on with a partial answer; Claude does so up to version 4.5, while it is not thinking.
         port: where the server listens.
     """
 
     provider: str = "anthropic"
     server: str | None = None
     slots: int | None = None
-    prefill: bool = False
     port: int | None = None
 
     @property
     def can(self) -> frozenset[Capability]:
-        """Everything but a seed and `n`; continuing a partial answer where the model takes a prefill."""
-        return _CAN | {Capability.EXTEND} if self.prefill else _CAN
+        """Everything but a seed, `n`, and going on with a partial answer."""
+        return _CAN
 
     def apply(self, call: Call, draw: Draw, /) -> Call:
         """The request with the draw's changes."""
@@ -59,11 +60,8 @@ class Messages:
             body = think(body, draw.thinks, Spoken("messages", "max_tokens", self.provider))
         elif draw.max_tokens is not None:
             body = fitted(body, draw.max_tokens)
-        said = [(draw.instruction, "user"), (draw.extend, "assistant")]
-        # Two messages of the user in a row are one turn to the API, which wants no blanks at a prefill's end.
-        turns = [{"role": role, "content": text.rstrip()} for text, role in said if text is not None]
-        if turns:
-            body["messages"] = [*(body.get("messages") or ()), *turns]
+        if draw.instruction is not None:  # two messages of the user in a row are one turn to the API
+            body["messages"] = [*(body.get("messages") or ()), {"role": "user", "content": draw.instruction}]
         return replace(call, arguments=body)
 
     def merge(self, call: Call, n: int, /) -> Call:

@@ -12,9 +12,8 @@ from ttc_middleware import Call
 from ttc_middleware.seam import Leaf, owned
 from ttc_openai import stainless
 
-from ._messages import Messages, is_thinking
+from ._messages import Messages
 from ._meter import MessageMeter
-from ._models import takes_prefill
 
 _PLATFORMS = (("Bedrock", "aws.bedrock"), ("Vertex", "gcp.vertex_ai"))
 _PATH = "v1/messages"
@@ -34,11 +33,9 @@ class Request(stainless.Request):
             return None
         if self._path != _PATH:  # counting tokens, batches, files
             return None
-        asked: dict[str, Any] = {**cast("Mapping[str, Any]", sent), **(self.options.extra_json or {})}
-        prefill = takes_prefill(str(asked.get("model"))) and not is_thinking(asked)
         url = self.client.base_url
         port = url.port or {"http": 80, "https": 443}.get(url.scheme)
-        return _adapter(type(self.client).__name__, str(url.host), port, prefill=prefill)
+        return _adapter(type(self.client).__name__, str(url.host), port)
 
     @property
     def _path(self) -> str:
@@ -74,11 +71,11 @@ class Request(stainless.Request):
 
 
 @lru_cache(maxsize=256)
-def _adapter(client: str, host: str, port: int | None, *, prefill: bool) -> Messages:
+def _adapter(client: str, host: str, port: int | None) -> Messages:
     """How requests of this kind of client to this host are read."""
     named = "local" if host in stainless.LOCAL else "anthropic"
     provider = next((name for word, name in _PLATFORMS if word in client), named)
-    return Messages(provider, host, prefill=prefill, port=port)
+    return Messages(provider, host, port=port)
 
 
 def _settled(value: Any) -> Any:

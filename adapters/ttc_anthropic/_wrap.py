@@ -67,8 +67,7 @@ def wrap(
         accept,
         on_reject,
         thinking,
-        # Whether the model takes a prefill shows with each request.
-        Messages(slots=slots, prefill=True),
+        Messages(slots=slots),
         verifier_timeout=verifier_timeout,
     )
     scaled: C = wrapped(client, site, Request, asynchronous=isinstance(client, bases.AsyncAPIClient))

@@ -165,7 +165,7 @@ def wrapped(client: Any, site: Site, kind: type[Request] = Request, *, asynchron
             return await made.untouched()
         way = await _led(made, adapter, _finding_out(made, adapter, site))
         adapter = _as_said(adapter, site.adapter, way)
-        here, made = _site_for(site, adapter), _capped(made, site)
+        here, made = _site_for(site, adapter, own=_draws(site)), _capped(made, site)
         return await scale_call(here, made.call, lambda call, leaf: send(adapter, made, call, leaf))
 
     def request_sync(cast_to: Any, options: Any, *, stream: bool = False, stream_cls: Any = None) -> Any:
@@ -175,7 +175,7 @@ def wrapped(client: Any, site: Site, kind: type[Request] = Request, *, asynchron
             return made.untouched()
         way = _led_sync(made, adapter, _finding_out(made, adapter, site))
         adapter = _as_said(adapter, site.adapter, way)
-        here, made = _site_for(site, adapter), _capped(made, site)
+        here, made = _site_for(site, adapter, own=_draws(site)), _capped(made, site)
         return scale_call_sync(here, made.call, lambda call, leaf: send_sync(adapter, made, call, leaf))
 
     def again(*args: Any, **kwargs: Any) -> Any:
@@ -269,7 +269,13 @@ def _capped(request: Request, site: Site) -> Request:
     return replace(request, thinks=thinks) if thinks else request
 
 
+def _draws(site: Site) -> bool:
+    """Whether the site's own strategy is what draws here: none does inside a draw, and a policy may name another."""
+    plan = None if in_draw() else site.plan()
+    return plan is not None and plan.strategy is site.strategy
+
+
 @lru_cache(maxsize=256)
-def _site_for(site: Site, adapter: Adapter) -> Site:
-    """The site with the adapter of this very request; a strategy that it cannot serve is refused here."""
-    return replace(site, adapter=adapter)
+def _site_for(site: Site, adapter: Adapter, *, own: bool) -> Site:
+    """The site with the adapter of this very request; a strategy of its own that draws is refused here."""
+    return replace(site, adapter=adapter, strategy=site.strategy if own else None)

@@ -481,20 +481,11 @@ async def test_a_model_that_refuses_a_temperature_is_left_alone_after_one_warnin
 
 
 @pytest.mark.asyncio
-async def test_a_partial_answer_is_continued_where_the_model_takes_a_prefill(provider):
-    draw = ttc.Draw(extend="The answer is ")
-    body = await sent(provider, draw, model=OLDER)
-    assert body["messages"][-1] == {"role": "assistant", "content": "The answer is"}
-    extending = Drawn(draw, needs=[ttc.Capability.EXTEND])
+async def test_going_on_with_a_partial_answer_is_refused_at_once(provider):
+    """A prefill comes back without its beginning: the last step alone would be the answer."""
     async with async_client(provider) as client:
-        scaled = ttc_anthropic.wrap(client, extending)
-        await create(scaled, model=OLDER)
-        for more in (
-            {"model": "claude-opus-4-6"},
-            {"model": OLDER, "thinking": {"type": "enabled", "budget_tokens": 2_000}},
-        ):
-            with pytest.raises(TypeError, match="needs extend, which Messages cannot do for anthropic"):
-                await create(scaled, **more)
+        with pytest.raises(TypeError, match="needs extend, which Messages cannot do for anthropic"):
+            ttc_anthropic.wrap(client, ttc.BeamSearch(), verifier=lambda output: True)
 
 
 @pytest.mark.asyncio
