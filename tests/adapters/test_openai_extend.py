@@ -128,6 +128,34 @@ async def test_streams_are_refused_since_they_could_not_be_given_whole():
         assert not provider.bodies
 
 
+BEAM = ttc.BeamSearch(2, 1, 2, value=lambda output: 0.5)
+
+
+@pytest.mark.parametrize("other", [ttc.Single(), ttc.BestOfN(2)], ids=repr)
+def test_a_policy_can_name_another_strategy_than_one_that_goes_on(other):
+    with Provider(begins_anew) as provider, blocking_client(provider) as client:
+        scaled = ttc_openai.wrap(client, BEAM, verifier=lambda output: True)
+        with ttc.policy(other):
+            assert scaled.chat.completions.create(**CHAT).choices[0].message.content
+            assert list(scaled.chat.completions.create(**CHAT, stream=True))
+            assert scaled.responses.create(model="m", input="how many?").output_text
+        assert all("echo" not in body for body in provider.bodies), "nobody asks how the server goes on"
+
+
+@pytest.mark.asyncio
+async def test_inside_a_draw_and_a_verifier_a_client_that_goes_on_makes_plain_calls():
+    with Provider(begins_anew) as provider:
+        async with async_client(provider) as client:
+            scaled = ttc_openai.wrap(client, BEAM, verifier=lambda output: True)
+
+            async def asks(*_):
+                return (await scaled.chat.completions.create(**CHAT)).choices[0].message.content.startswith("Hello")
+
+            result = await ttc.scale(ttc.BestOfN(1), verifier=asks)(asks).run()
+        assert result.accepted
+        assert len(provider.bodies) == 2
+
+
 @pytest.mark.asyncio
 async def test_thoughts_go_where_the_template_has_them_and_come_apart_from_the_answer():
     thought = ttc.Draw(extend="<think>\nsix times seven")
