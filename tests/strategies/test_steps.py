@@ -117,6 +117,31 @@ def test_a_step_that_was_cut_at_its_limit_is_gone_on_with_as_it_is():
     assert [draw.extend for draw in played.draws] == [None, "word", "wordword", "wordwordword"]
 
 
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        ttc.BeamSearch(4, 2, steps=ttc.Steps("\n", max_tokens=3)),
+        ttc.BeamSearch(2, 2, 2, steps=ttc.Steps("\n", max_tokens=3), value=ttc.MonteCarloValue(2)),
+        ttc.DVTS(4, 2, steps=ttc.Steps("\n", max_tokens=3)),
+        ttc.MCTS(20, 2, steps=ttc.Steps("\n", max_tokens=3)),
+        ttc.ParticleFilter(3, steps=ttc.Steps("\n", max_tokens=3)),
+        ttc.EarlyReject(2, below=0, steps=ttc.Steps("\n", max_tokens=3)),
+        ttc.Repair(steps=ttc.Steps("\n", max_tokens=3), value=lambda output: 0.5),
+        ttc.DraftSteps("small", steps=ttc.Steps("\n", max_tokens=3)),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
+def test_the_limit_of_the_call_holds_for_the_whole_answer(strategy, name):
+    def never_ends(index, draw):
+        return Outcome(output=(draw.extend or "") + f"{index % 10:04}" * draw.max_tokens, score=0.1, status="truncated")
+
+    played = play(strategy, never_ends, call=ttc.Call(name="chat", arguments={name: 8}))
+    assert {len(sample.text) for sample in played.samples if sample.whole} == {4 * 8}, "four letters are a token"
+    assert max(len(sample.text) for sample in played.samples) == 4 * 8
+    assert played.winner.whole
+
+
 def test_where_nothing_is_finished_the_best_prefix_is_what_there_is():
     played = play(
         ttc.BeamSearch(4, 2, steps=STEPS), [Outcome(output=text, score=0.1 * n) for n, text in enumerate("abcd")]

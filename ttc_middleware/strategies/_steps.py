@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -23,6 +24,8 @@ Value: TypeAlias = Union[Verifier, MonteCarloValue]
 STEPPING = frozenset({Capability.EXTEND, Capability.MAX_TOKENS, Capability.STOP})
 """What a call site must be able to do: go on with a partial answer, up to a stop word or a limit."""
 
+_LETTERS = 4  # of a token, where nobody reports how many an answer took
+
 
 @dataclass(frozen=True, repr=False)
 class Steps(Brief):
@@ -34,7 +37,8 @@ class Steps(Brief):
 
     Args:
         separator: the text between two steps, a blank line by default; "\n" for answers of one step a line.
-        max_tokens: of one step, from 1; what is cut there is gone on with as it is.
+        max_tokens: of one step, from 1; what is cut there is gone on with as it is. The call's own limit holds for the
+            whole answer: what its steps have taken is not there for the next ones.
         ends: when a text is a whole answer, whatever the server says: a regular expression that is searched for, such
             as `r"\\boxed\\{.*\\}"`, or a function of the text.
 
@@ -59,22 +63,30 @@ class Steps(Brief):
         elif self.ends is not None and not callable(self.ends):
             raise TypeError(f"Steps(ends=) must be a regular expression or a function of the text, got {self.ends!r}")
 
-    def step(self, parent: Sample[Any] | None = None, *, judge: Verifier | Literal[False] | None = None) -> Draw:
+    def step(
+        self,
+        parent: Sample[Any] | None = None,
+        *,
+        judge: Verifier | Literal[False] | None = None,
+        limit: int | None = None,
+    ) -> Draw:
         """The draw of one more step.
 
         Args:
             parent: the step that it comes after; None: the first.
             judge: scores what there is then; None: the call site's verifier does; False: nobody.
+            limit: tokens that the answer may still take, the last of which is left for `rest()`; None: any number.
         """
         extend = None if parent is None else self.text(parent)
+        most = self.max_tokens if limit is None else max(1, min(self.max_tokens, limit - 1))
         return Draw(
-            kind="step", parent=parent, extend=extend, stop=(self.separator,), max_tokens=self.max_tokens,
-            ends=self._ends(), judge=judge,
+            kind="step", parent=parent, extend=extend, stop=(self.separator,), max_tokens=most, ends=self._ends(),
+            judge=judge,
         )  # fmt: skip
 
-    def rest(self, parent: Sample[Any]) -> Draw:
-        """The draw of all that is still missing of an answer."""
-        return Draw(parent=parent, extend=self.text(parent))
+    def rest(self, parent: Sample[Any], *, limit: int | None = None) -> Draw:
+        """The draw of all that is still missing of an answer, in so many tokens; None: the call's own limit."""
+        return Draw(parent=parent, extend=self.text(parent), max_tokens=limit)
 
     def text(self, sample: Sample[Any]) -> str:
         """What there is so far, ready to be gone on with."""
@@ -107,11 +119,13 @@ class Walk:
     Args:
         steps: how answers are cut.
         value: what prefixes are worth: a verifier of them, or roll-outs; None: the call site's verifier says.
+        limit: tokens that the caller allows an answer; None: nobody says.
     """
 
-    def __init__(self, steps: Steps, value: Value | None) -> None:
+    def __init__(self, steps: Steps, value: Value | None, limit: int | None) -> None:
         self.steps = steps
         self.value = value
+        self.limit = limit
         self.lanes: Lanes = Lanes()
         self._estimates: dict[str, float] = {}
         """By prefix."""
@@ -129,11 +143,30 @@ class Walk:
 
     def step(self, parent: Sample[Any] | None) -> Draw:
         """The draw of one more step, for a search inside of this one."""
-        return self.steps.step(parent, judge=False if isinstance(self.value, MonteCarloValue) else self.value)
+        judge: Verifier | Literal[False] | None = False if isinstance(self.value, MonteCarloValue) else self.value
+        return self.steps.step(parent, judge=judge, limit=self._left(parent))
+
+    def rest(self, parent: Sample[Any]) -> Draw:
+        """The draw of all that is still missing of an answer, for a search inside of this one."""
+        left = self._left(parent)
+        return self.steps.rest(parent, limit=None if left is None else max(1, left))
+
+    def over(self, sample: Sample[Any]) -> bool:
+        """Whether there is no further step: the model had already ended, or its tokens are used up."""
+        left = self._left(sample)
+        return self.steps.stuck(sample) or (left is not None and left <= 1)
+
+    def _left(self, sample: Sample[Any] | None) -> int | None:
+        """The tokens that an answer may still take after this; None: any number."""
+        left = self.limit
+        while left is not None and sample is not None:
+            left -= tokens_of(sample)
+            sample = sample.draw.parent
+        return left
 
     def finish(self, parents: Sequence[Sample[Any]]) -> Part:
         """Draw these to their ends, as they are; ends early where an answer is accepted."""
-        return self.take([self.steps.rest(parent) for parent in parents])
+        return self.take([self.rest(parent) for parent in parents])
 
     def take(self, draws: Sequence[Draw]) -> Part:
         """Draw these; ends early where an answer is accepted."""
@@ -161,7 +194,7 @@ class Walk:
     def value_of(self, sample: Sample[Any]) -> Part:
         """What one is worth, for a search inside of this one."""
         if isinstance(self.value, MonteCarloValue) and self._rolls_out(sample):
-            self._estimates[self.steps.text(sample)] = yield from self.value.estimate(self.steps.rest(sample))
+            self._estimates[self.steps.text(sample)] = yield from self.value.estimate(self.rest(sample))
         return self._known(sample)
 
     def ranked(self, samples: Sequence[Sample[Any]]) -> Part:
@@ -220,6 +253,20 @@ def value_of(sample: Sample[Any]) -> float:
     return sample.score or 0.0
 
 
+def tokens_of(sample: Sample[Any]) -> int:
+    """What it wrote, beyond what it was given to go on with."""
+    return sample.usage.output_tokens or math.ceil(len((sample.text or "")[len(sample.draw.extend or "") :]) / _LETTERS)
+
+
+def limit_of(call: Call) -> int | None:
+    """The caller's own limit of tokens, where the call is a request that has one."""
+    for name in ("max_completion_tokens", "max_tokens"):
+        given = call.arguments.get(name)
+        if isinstance(given, int) and not isinstance(given, bool) and given > 0:
+            return given
+    return None
+
+
 def by_score(samples: Iterable[Sample[Any]]) -> list[Sample[Any]]:
     """The highest score first; ties go to the earliest launched."""
     return sorted(samples, key=lambda sample: (-value_of(sample), sample.index))
@@ -238,9 +285,9 @@ class StepSearch(Brief):
         """The verifier of prefixes, where it is not the call site's own."""
         return () if self.value is None or isinstance(self.value, MonteCarloValue) else (self.value,)
 
-    def search(self, call: Call) -> Search[T]:  # noqa: ARG002  # the protocol's
+    def search(self, call: Call) -> Search[T]:
         """Walk until an answer is accepted, or to the end."""
-        walk = Walk(self.steps, self.value)
+        walk = Walk(self.steps, self.value, limit_of(call))
         with suppress(NoSamples):  # of an inner search: the budget ran out
             yield from self.walk(walk)
         return walk.won or walk.best()

@@ -68,10 +68,10 @@ def narrowing(walk: Walk, beams: int, expand: int, depth: int) -> Part:
         kept = (yield from walk.ranked(walk.open(level)))[: beams // expand]
         if not kept or complete >= beams or walk.won is not None:
             return
-        stuck = [sample for sample in kept if walk.steps.stuck(sample)]
-        if stuck:
-            complete += len((yield from walk.finish(stuck)))
-        level = yield from walk.draw([sample for sample in kept if sample not in stuck for _ in range(expand)])
+        over = [sample for sample in kept if walk.over(sample)]
+        if over:
+            complete += len((yield from walk.finish(over)))
+        level = yield from walk.draw([sample for sample in kept if sample not in over for _ in range(expand)])
     kept = (yield from walk.ranked(walk.open(level)))[: beams // expand]
     if kept and walk.won is None:
         yield from walk.finish(kept)

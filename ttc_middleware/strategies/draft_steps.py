@@ -80,7 +80,7 @@ class DraftSteps(StepSearch):
             if step.whole or not walk.open([step]):
                 return
             last = step
-            if walk.steps.stuck(step):
+            if walk.over(step):
                 break
         if last is not None:
             yield from walk.take([self._rest(walk, last)])
@@ -96,4 +96,4 @@ class DraftSteps(StepSearch):
     def _rest(self, walk: Walk, last: Sample[Any]) -> Draw:
         """The end of the answer: by who has ended already, else by the large model."""
         writer = last.draw.model if walk.steps.stuck(last) else self.large
-        return replace(walk.steps.rest(last), model=writer)
+        return replace(walk.rest(last), model=writer)

@@ -48,6 +48,6 @@ class DVTS(StepSearch):
     def walk(self, walk: Walk) -> Part:
         """All groups side by side."""
         width = self.beams // self.groups
-        inner = [Walk(self.steps, self.value) for _ in range(self.groups)]
+        inner = [Walk(self.steps, self.value, walk.limit) for _ in range(self.groups)]
         searches = [narrowing(each, width, width, self.depth) for each in inner]
         yield from walk.lanes.together(searches, until=lambda _: walk.won is not None)

@@ -67,7 +67,7 @@ class EarlyReject(StepSearch):
     def walk(self, walk: Walk) -> Part:
         """All places side by side, each until it has an answer."""
         begun = counted()
-        places = [self._place(Walk(self.steps, self.value), begun) for _ in range(self.n)]
+        places = [self._place(Walk(self.steps, self.value, walk.limit), begun) for _ in range(self.n)]
         yield from walk.lanes.together(places, until=lambda _: walk.won is not None)
         if walk.won is None and not walk.answers:
             left = by_score(walk.open(walk.lanes.samples))
@@ -89,6 +89,6 @@ class EarlyReject(StepSearch):
                 low = sample.score is not None and sample.score < self.below
                 if not walk.open([sample]) or (low and step >= self.after_step):
                     break
-                if step == self.depth or walk.steps.stuck(sample):
+                if step == self.depth or walk.over(sample):
                     yield from walk.finish([sample])
                     return

@@ -85,14 +85,14 @@ class MCTS(StepSearch):
         yield from pooled(more, at_once=self.at_once, until=walk.decides)
         path = tree.best_path()
         if walk.won is None and path and not path[-1].whole:
-            yield from gather([walk.steps.rest(path[-1])])
+            yield from gather([walk.rest(path[-1])])
         return path
 
     def _simulation(self, walk: Walk, tree: Tree[Sample[Any]], node: Node[Sample[Any]]) -> Part:
         """Draw one child of this node, and say what it is worth."""
         above, steps = node.item, walk.steps
-        over = above is not None and (node.depth >= self.depth or steps.stuck(above))
-        draw = steps.rest(above) if above is not None and over else walk.step(above)
+        over = above is not None and (node.depth >= self.depth or walk.over(above))
+        draw = walk.rest(above) if above is not None and over else walk.step(above)
         drawn: list[Sample[Any]] = yield from gather([draw])
         texts = [steps.text(each.item) for each in node.children if each.item is not None]
         usable = [each for each in drawn if each.status in ("answer", "truncated") and steps.text(each) not in texts]
@@ -101,5 +101,5 @@ class MCTS(StepSearch):
             return
         sample = usable[0]
         value: float = yield from walk.value_of(sample)
-        places = 0 if sample.whole else 1 if steps.stuck(sample) else self.branching
+        places = 0 if sample.whole else 1 if walk.over(sample) else self.branching
         tree.add(node, sample, value, places)

@@ -95,7 +95,7 @@ class ParticleFilter(StepSearch):
     @staticmethod
     def _drawn(walk: Walk, parents: list[Sample[Any] | None], *, last: bool) -> Part:
         """What comes after each of these, in their order; nothing where the search is over."""
-        over = [each is not None and (last or walk.steps.stuck(each)) for each in parents]
+        over = [each is not None and (last or walk.over(each)) for each in parents]
         rest = [each for each, ends in zip(parents, over, strict=True) if each is not None and ends]
         finished: list[Sample[Any]] = (yield from walk.finish(rest)) if rest else []
         going = [each for each, ends in zip(parents, over, strict=True) if not ends]

@@ -12,7 +12,7 @@ from ttc_middleware._types import Call, Capability, Draw, Sample, Search, T, Ver
 
 from ._check import count, number
 from ._lanes import Part
-from ._steps import STEPPING, Steps, Walk, by_score, check_scores
+from ._steps import STEPPING, Steps, Walk, by_score, check_scores, limit_of
 
 
 @dataclass(frozen=True, repr=False)
@@ -73,10 +73,10 @@ class Repair(Brief):
         """The verifier of prefixes."""
         return () if self.value is None else (self.value,)
 
-    def search(self, call: Call) -> Search[T]:  # noqa: ARG002  # the protocol's
+    def search(self, call: Call) -> Search[T]:
         """Draw, then repair the best so far until it is accepted."""
         if self.value is not None:
-            walk = Walk(self.steps, self.value)
+            walk = Walk(self.steps, self.value, limit_of(call))
             with suppress(NoSamples):  # of an inner search: the budget ran out
                 yield from self._stepwise(walk)
             return walk.won or walk.best()
@@ -95,7 +95,7 @@ class Repair(Brief):
         left = self.rounds
         while True:
             parent = path[-1] if path else None
-            at_end = parent is not None and (len(path) >= self.depth or walk.steps.stuck(parent))
+            at_end = parent is not None and (len(path) >= self.depth or walk.over(parent))
             part = walk.finish([parent]) if at_end and parent is not None else walk.draw([parent])
             tried: list[Sample[Any]] = yield from part
             while left and tried and not at_end and self._bad(walk, by_score(tried)[0]):

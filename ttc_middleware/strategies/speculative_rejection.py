@@ -15,10 +15,8 @@ from ttc_middleware._types import Call, Capability, Draw, Sample, Search, T, Ver
 
 from ._check import count
 from ._lanes import Part
-from ._steps import Steps, Walk, by_score, check_scores, value_of
+from ._steps import Steps, Walk, by_score, check_scores, limit_of, tokens_of, value_of
 from .prefix_record import PrefixRecord
-
-_LETTERS = 4  # of a token, where nobody reports how many an answer took
 
 
 @dataclass(frozen=True, repr=False)
@@ -86,9 +84,9 @@ class SpeculativeRejection(Brief):
 
     def search(self, call: Call) -> Search[T]:
         """Chunk by chunk, ever fewer."""
-        walk = Walk(Steps(), self.value)
+        walk = Walk(Steps(), self.value, limit_of(call))
         rejects = dict.fromkeys(self.fractions, True) if self.record is None else self.record.begin(self.fractions)
-        chunks = _Chunks(walk, self.value, _limit(call), to_end=rejects is None)
+        chunks = _Chunks(walk, self.value, limit_of(call), to_end=rejects is None)
         with suppress(NoSamples):  # of an inner search: the budget ran out
             yield from self._chunked(chunks, rejects or {})
         if self.record is not None and rejects is None:
@@ -191,18 +189,7 @@ def _text(part: Sample[Any] | None) -> str | None:
 
 
 def _tokens(sample: Sample[Any]) -> int:
-    if sample.status not in ("answer", "truncated"):
-        return 0
-    return sample.usage.output_tokens or math.ceil(len(sample.text or "") / _LETTERS)
-
-
-def _limit(call: Call) -> int | None:
-    """The caller's own limit of tokens, where the call is a request that has one."""
-    for name in ("max_completion_tokens", "max_tokens"):
-        given = call.arguments.get(name)
-        if isinstance(given, int) and not isinstance(given, bool) and given > 0:
-            return given
-    return None
+    return tokens_of(sample) if sample.status in ("answer", "truncated") else 0
 
 
 def _rising(fractions: Sequence[float]) -> tuple[float, ...]:
