@@ -61,6 +61,8 @@ class Reply:
     """Tokens of the text, where they are not its words: it repeats what it goes on with, say."""
     usage: dict[str, Any] = field(default_factory=dict)
     """More fields of the usage, such as a cost."""
+    choice: dict[str, Any] = field(default_factory=dict)
+    """More fields of a chat completion's choice, such as vLLM's `stop_reason`."""
     logprob: float | None = None
     """Of each word of a chat completion, where the request asks for them."""
 
@@ -377,7 +379,7 @@ def _completion(body: dict[str, Any], reply: Reply, usage: dict[str, int], n: in
         ]
     finish = "tool_calls" if reply.tool_calls else reply.finish
     choices: list[dict[str, Any]] = [
-        {"index": place, "message": message, "finish_reason": finish} for place in range(n)
+        {"index": place, "message": message, "finish_reason": finish, **reply.choice} for place in range(n)
     ]
     if reply.logprob is not None and body.get("logprobs"):
         for choice in choices:

@@ -112,7 +112,8 @@ def steps_of(winner: Sample[Any] | None) -> frozenset[int]:
 
 def _thought(step: Sample[Any], winner: Sample[Any] | None) -> bool:
     """Whether what the winner goes on with is thinking: nothing that can be read in it."""
-    return not (winner is not None and step.text and winner.text and step.text in winner.text)
+    read = winner is not None and step.text and winner.text and step.text in winner.text
+    return step.draw.kind == "draft" and not read
 
 
 def _step(entry: Entry) -> Bill:

@@ -137,6 +137,8 @@ class Desk:
         for judge in (self.judge, *self.judges.values()):
             if judge is not None:
                 judge.warn()
+        for judge in self.judges.values():
+            judge.warn_broken(name)
         alone = [sample for sample in self.finished if sample.draw.kind == "answer" and sample.draw.parent is None]
         texts = [sample.text for sample in alone if sample.status == "answer"]
         # Short answers agree by right; long texts that do are copies.
@@ -280,6 +282,8 @@ class DrawTask:
 
     def _sample(self, place: int, output: Any, reading: Reading, share: Usage | None) -> Sample[Any]:
         plain, asked = self.desk.plan.plain, self.draw.thinks
+        if self.draw.kind == "step" and reading.fault == "empty" and reading.stop_word in (self.draw.stop or ()):
+            reading = replace(reading, status="answer", fault=None)  # it begins with the separator
         if plain:
             self._look_inside()
         elif share is None and asked is not None and asked.prompted and reading.usage is not None:
@@ -304,7 +308,9 @@ class DrawTask:
         """Whether the answer has ended, as the server says, or as the draw reads it."""
         ended = reading.ended
         if reading.stop_word is not None:  # one of the caller's own ends the answer
-            ended = reading.stop_word not in (self.draw.stop or ())
+            own: Any = self.desk.call.arguments.get("stop") or ()
+            own = (own,) if isinstance(own, str) else own
+            ended = reading.stop_word in own or reading.stop_word not in (self.draw.stop or ())
         if self.draw.ends is not None and reading.text is not None and self.draw.ends(reading.text):
             return True
         return ended

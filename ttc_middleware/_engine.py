@@ -357,6 +357,8 @@ class _Run(Generic[T]):
         out: StopReason = "deadline" if refused is not None and refused.resource == "seconds" else "budget"
         reason: StopReason = "accepted" if accepted else "decided" if refused is None else out
         output: Any = None if winner is None else winner.output
+        if winner is not None and winner.draw.kind == "step" and winner.status == "answer" and not winner.whole:
+            output = self._cut(output)
         return Result(
             output=output,
             accepted=accepted,
@@ -368,6 +370,11 @@ class _Run(Generic[T]):
             strategy=repr(self.plan.strategy),
             seconds=time.monotonic() - self.started,
         )
+
+    def _cut(self, output: Any) -> Any:
+        """A part of an answer, which is all that there is, so that its reader can tell."""
+        says = getattr(self.plan.adapter, "cut", None)
+        return output if says is None else says(output)
 
     @property
     def _nothing(self) -> bool:

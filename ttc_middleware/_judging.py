@@ -34,6 +34,9 @@ class Judge:
         self._check = check
         self._blocked = 0.0
         """Seconds for which it has held the event loop, at worst."""
+        self._broken: Verdict | None = None
+        """What was last said of it, where it has failed on everything."""
+        self._spoken = False
         self._given: dict[str, Verdict] = {}
         """By the text that they are of, where asking costs."""
         self._asking: dict[str, anyio.Event] = {}
@@ -68,6 +71,8 @@ class Judge:
                 verdict = self._broke(from_inside(cancelled))
             if not verdict.failed:
                 break
+        self._spoken |= not verdict.failed
+        self._broken = None if self._spoken else verdict
         return verdict
 
     def warn(self) -> None:
@@ -79,6 +84,12 @@ class Judge:
                 f"verifier {self.name} held the event loop for {self._blocked:.1f} s: make it async, or run its slow"
                 " part in a thread",
             )
+
+    def warn_broken(self, about: str) -> None:
+        """Warn if it has failed on everything: a search that goes by it has gone by nothing."""
+        if self._broken is not None:
+            said = self._broken.feedback
+            warn_once("broken", self.name, f"{about} was searched blindly, each verdict on its parts failed: {said}")
 
     async def _said(self, sample: Sample[Any], arguments: Mapping[str, Any]) -> Any:
         said = self._asked(sample, arguments)

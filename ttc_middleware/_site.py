@@ -20,6 +20,10 @@ from .strategies.single import Single
 
 _V = TypeVar("_V")
 _NO_POLICY = Policy()
+_NOT_CONTINUED = (
+    ": a partial answer is not continued there, but begun anew. ttc_openai.wrap() has it continued where the server can"
+    " (vLLM, llama.cpp, ttc_local), unless the response is a stream, raw, or parsed by the SDK"
+)
 
 
 def disabled() -> bool:
@@ -110,7 +114,7 @@ class Site:
         lacking = needs(strategy) - self.adapter.can
         if lacking:
             words = ", ".join(sorted(each.value for each in lacking))
-            why = ": a partial answer is not continued there, but begun anew" if Capability.EXTEND in lacking else ""
+            why = _NOT_CONTINUED if Capability.EXTEND in lacking else ""
             raise TypeError(
                 f"{strategy!r} needs {words}, which {type(self.adapter).__name__} cannot do for {self.name}{why}"
             )

@@ -563,7 +563,10 @@ class Reading:
 
 
 class Adapter(Protocol):
-    """What the engine must know of one kind of call site: pure functions, no I/O."""
+    """What the engine must know of one kind of call site: pure functions, no I/O.
+
+    One that goes on with partial answers may have a method `cut(output)`: the same output, saying that it is not whole.
+    """
 
     @property
     def can(self) -> frozenset[Capability]:

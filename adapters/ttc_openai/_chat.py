@@ -11,7 +11,7 @@ from typing import Any, cast
 from ttc_middleware import Call, Capability, Draw, Reading, Request, ToolCall
 from ttc_middleware.seam import Backend, asks_to_think, effort_asked, fitted
 
-from ._extend import Way, asking
+from ._extend import OPEN, Way, asking
 from ._think import Spoken, think
 from ._usage import get, mean_logprob, read_usage, whole
 
@@ -53,8 +53,18 @@ class Chat:
         return can if self.continues == "no" else can | {Capability.EXTEND}
 
     def apply(self, call: Call, draw: Draw, /) -> Call:
-        """The request with the draw's changes."""
+        """The request with the draw's changes.
+
+        Raises:
+            TypeError: a part of an answer would be bound to the form of the whole.
+        """
         body = dict(call.arguments)
+        part = draw.kind == "step" or (draw.extend is not None and not draw.extend.startswith(OPEN))
+        if part and get(body.get("response_format"), "type") not in (None, "text"):
+            raise TypeError(
+                "an answer that is written in parts cannot have a response_format: servers bind each part to it anew."
+                " Ask for the form in the prompt and verify it, or draw whole answers, as ttc.BestOfN does"
+            )
         named = {
             "model": draw.model,
             "temperature": draw.temperature,
@@ -93,6 +103,13 @@ class Chat:
             )
             for choice, usage in zip(choices, usages, strict=True)
         ]
+
+    def cut(self, output: Any, /) -> Any:
+        """A completion that is a part of an answer, saying so: to its server it ended at a stop word, as was asked."""
+        if not isinstance(getattr(output, "choices", None), list):
+            return output
+        choices = [choice.model_copy(update={"finish_reason": "length"}) for choice in output.choices]
+        return output.model_copy(update={"choices": choices})
 
     def describe(self, call: Call, /) -> Request:
         """What the request asks for."""
@@ -184,6 +201,8 @@ def _ended(output: Any, choice: Any) -> tuple[bool | None, str | None]:
     """Whether the model ended by itself, or at which stop word, where the server says: llama.cpp and vLLM do."""
     if get(choice, "finish_reason") == "length":
         return False, None
+    if get(choice, "message", "tool_calls"):  # what the caller has to answer is no part of a text
+        return True, None
     told = get(output, "__verbose")
     if isinstance(told, dict):
         word = get(told, "stopping_word")

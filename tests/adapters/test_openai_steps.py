@@ -158,6 +158,85 @@ def test_on_the_embedded_model_every_part_is_gone_on_with_as_it_is():
     assert all(sample.text.startswith(sample.draw.extend) for sample in extended)
 
 
+def pieces(*said, word="\n"):
+    """A server that says at which word it stopped; each request goes on by what the next of these adds."""
+    left = iter(said)
+
+    def script(body, number):
+        before = partial(body) or ""
+        if body.get("max_tokens") == 1:
+            return Reply(text=before + " 42")
+        new = next(left)
+        return Reply(
+            text=before + new, spent=len(new.split()), choice={"stop_reason": word if body.get("stop") else None}
+        )
+
+    return script
+
+
+def in_steps(provider, n=1, **more):
+    """The whole story of one call that is searched step by step."""
+    strategy = ttc.BeamSearch(n, 1, steps=ttc.Steps("\n"), value=more.pop("value", right))
+    with blocking_client(provider) as client, ttc.tracking(results=True) as bill:
+        budget = more.pop("budget", None)
+        scaled = ttc_openai.wrap(client, strategy, verifier=lambda output: 0.5, budget=budget)
+        reply = scaled.chat.completions.create(**{**CHAT, **more})
+    exact(bill, provider)
+    return reply, bill.results[-1]
+
+
+def test_a_part_of_an_answer_that_is_all_there_is_says_that_it_is_cut():
+    with Provider(pieces("one", "two")) as provider:
+        reply, result = in_steps(provider, budget=ttc.Budget(samples=2))
+    assert reply.choices[0].message.content == "one\ntwo"
+    assert (reply.choices[0].finish_reason, result.stop_reason) == ("length", "budget")
+    assert result.winner.output.choices[0].finish_reason == "stop"
+
+
+@pytest.mark.parametrize("stop", ["\n", ["END", "\n"]])
+def test_the_callers_own_stop_word_ends_the_answer_though_it_parts_steps_too(stop):
+    with Provider(pieces("one", "two")) as provider:
+        reply, _ = in_steps(provider, stop=stop)
+    assert (reply.choices[0].message.content, reply.choices[0].finish_reason) == ("one", "stop")
+
+
+def test_a_tool_call_is_an_answer_and_not_gone_on_with():
+    def script(body, number):
+        if body.get("max_tokens") == 1:
+            return Reply(text=(partial(body) or "") + " 42")
+        return Reply(text=None, tool_calls=[("weather", "{}")])
+
+    with Provider(script) as provider:
+        reply, result = in_steps(provider, value=lambda output: 0.5)
+    assert reply.choices[0].message.tool_calls[0].function.name == "weather"
+    assert (len(result.samples), result.winner.whole) == (1, True)
+
+
+def test_an_answer_may_begin_with_the_separator():
+    with Provider(pieces("", "one", "two", "", "")) as provider:
+        reply, result = in_steps(provider)
+    assert reply.choices[0].message.content.strip() == "one\ntwo"
+    assert (result.bill.reasoning.calls, result.bill.discarded.calls) == (0, 0)
+
+
+def test_a_form_of_the_whole_answer_is_refused_before_anything_is_sent():
+    with Provider(pieces("one")) as provider:
+        with pytest.raises(TypeError, match=r"cannot have a response_format.*BestOfN"):
+            in_steps(provider, response_format={"type": "json_object"})
+        assert not asked(provider)
+        provider.reset()
+        in_steps(provider, response_format={"type": "text"}, budget=ttc.Budget(samples=1))
+
+
+def test_a_search_by_values_that_all_failed_warns_once():
+    def breaks(output):
+        raise LookupError("of text, it thinks")
+
+    with Provider(pieces("one", "two")) as provider:
+        with pytest.warns(UserWarning, match=r"openai was searched blindly.*LookupError: of text"):
+            in_steps(provider, value=breaks, budget=ttc.Budget(samples=2))
+
+
 def blocking_client_of(server):
     import openai  # noqa: PLC0415  # only here
 

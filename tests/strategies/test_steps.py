@@ -149,6 +149,14 @@ def test_where_nothing_is_finished_the_best_prefix_is_what_there_is():
     assert (played.index, played.winner.whole, played.winner.accepted) == (3, False, False)
 
 
+@pytest.mark.parametrize("score", [0.5, None])
+def test_of_equal_prefixes_the_longest_is_what_there_is(score):
+    played = play(
+        ttc.BeamSearch(1, 1, steps=STEPS), [Outcome(output=text, score=score) for text in ("a", "a\nb", "a\nb\nc")]
+    )
+    assert played.winner.text == "a\nb\nc"
+
+
 def test_a_verifier_of_prefixes_is_named_by_every_step_and_by_no_answer():
     def prefix(output):
         return 0.5

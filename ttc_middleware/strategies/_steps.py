@@ -232,7 +232,7 @@ class Walk:
         return [sample for sample in self.lanes.samples if sample.whole and sample.status == "answer"]
 
     def best(self) -> Sample[Any]:
-        """The best answer; where there is none, the best of what there is of one.
+        """The best answer; where there is none, the best of what there is of one, and the longest where several are.
 
         Raises:
             NoSamples: nothing was drawn.
@@ -240,7 +240,10 @@ class Walk:
         samples = self.lanes.samples
         whole = [sample for sample in samples if sample.whole and sample.status != "failed"]
         parts = [sample for sample in samples if sample.status != "failed"]
-        return best(whole or parts or samples)
+        found = best(whole or parts or samples)
+        if found.whole or found.status == "failed":
+            return found
+        return max((each for each in parts if each.score == found.score), key=lambda each: len(each.text or ""))
 
 
 def can_go_on(sample: Sample[Any]) -> bool:
