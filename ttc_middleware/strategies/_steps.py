@@ -35,6 +35,10 @@ class Steps(Brief):
     needed. Elsewhere a step that adds nothing to the text is taken for the end, and the answer is drawn to its end from
     there.
 
+    Where it fails: thinking that a server keeps out of the text is not gone on with, so a model that thinks should not
+    here. A `grammar` in the request binds each step on its own, as servers do it; a `response_format` is refused. And
+    where the server does not say at which word it stopped, the caller's own stop words are taken for separators.
+
     Args:
         separator: the text between two steps, a blank line by default; "\n" for answers of one step a line.
         max_tokens: of one step, from 1; what is cut there is gone on with as it is. The call's own limit holds for the
