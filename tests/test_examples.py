@@ -443,7 +443,7 @@ def test_example_budget_forcing():
 def test_example_search_steps():
     lines = run("search_steps")
     heads = [line for line in lines if " right; " in line]
-    assert [head.split(":")[0] for head in heads] == ["Single", "BeamSearch", "MCTS", "ParticleFilter"]
+    assert [head.split(":")[0] for head in heads] == ["Single", "BeamSearch", "DVTS", "MCTS", "ParticleFilter"]
     for head in heads:
         assert re.search(r": [0-2] of 2 right; ", head)
         bill = bill_in(head)
