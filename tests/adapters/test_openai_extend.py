@@ -305,6 +305,7 @@ async def test_a_step_ends_at_the_separator_and_at_the_callers_own_stop_words(ow
 @pytest.mark.slow
 @pytest.mark.asyncio
 async def test_the_embedded_model_is_searched_step_by_step():
+    pytest.importorskip("xllamacpp", reason="the extra `local`")
     lines = "Write the names of four colours, one a line."
     strategy = ttc.BeamSearch(4, 2, 3, steps=ttc.Steps("\n", max_tokens=12), value=lambda output: 0.5)
     with ttc_local.serve() as server:
@@ -326,6 +327,7 @@ async def test_the_embedded_model_is_searched_step_by_step():
 @pytest.mark.slow
 @pytest.mark.asyncio
 async def test_the_embedded_model_rolls_out_from_prefixes_as_trees_and_particles_do():
+    pytest.importorskip("xllamacpp", reason="the extra `local`")
     steps = ttc.Steps("\n", max_tokens=4)
     request = {"max_tokens": 12, "temperature": 0.8, "extra_body": {"grammar": 'root ::= [1-9] ("\\n" [1-9]){0,2}'}}
     seen = []
