@@ -81,14 +81,14 @@ def test_a_beam_search_keeps_the_best_prefixes_and_goes_on_with_each_so_many_tim
     assert played.index == 4
 
 
-def test_equal_prefixes_take_one_place_in_the_beam():
+def test_a_good_prefix_that_was_drawn_often_gets_more_of_the_next_level():
     def outcome(index, draw):
         if draw.parent is None:
             return Outcome(output="aab"[index % 3], score=(0.9, 0.9, 0.1)[index % 3])
         return Outcome(output=draw.extend + "x", score=0.5, ended=True)
 
     played = play(ttc.BeamSearch(6, 3, steps=STEPS), outcome)
-    assert [draw.extend for draw in played.draws[6:]] == ["a\n"] * 3 + ["b\n"] * 3
+    assert [(draw.extend, draw.parent.index) for draw in played.draws[6:]] == [("a\n", 0)] * 3 + [("a\n", 1)] * 3
 
 
 def test_groups_know_nothing_of_each_other():

@@ -9,7 +9,7 @@ from ttc_middleware._types import Sample
 
 from ._check import count
 from ._lanes import Part
-from ._steps import Steps, StepSearch, Value, Walk, check_steps
+from ._steps import Steps, StepSearch, Value, Walk, can_go_on, check_steps
 
 
 @dataclass(frozen=True, repr=False)
@@ -18,9 +18,9 @@ class BeamSearch(StepSearch):
 
     Snell et al. 2024, "Scaling LLM Test-Time Compute Optimally" (arXiv:2408.03314, section 5); the defaults are those
     of Hugging Face's search-and-learn (Beeching et al. 2024). Starts with `beams` first steps; of every level the
-    `beams` ÷ `expand` best distinct prefixes are kept and each is gone on with `expand` times. Ends with the first
-    accepted answer, when `beams` answers are complete, or at `depth`, where what was kept is drawn to its end; then the
-    answer with the highest score is returned.
+    `beams` ÷ `expand` best prefixes are kept, copies of one too, and each is gone on with `expand` times. Ends with the
+    first accepted answer, when `beams` answers are complete, or at `depth`, where what was kept is drawn to its end;
+    then the answer with the highest score is returned.
 
     For servers that continue a partial answer: the embedded model, llama.cpp, vLLM. Each step pays its prompt again,
     most of which a server has cached.
@@ -65,13 +65,14 @@ def narrowing(walk: Walk, beams: int, expand: int, depth: int) -> Part:
     complete = 0
     for _ in range(1, depth):
         complete += sum(sample.whole for sample in level)
-        kept = (yield from walk.ranked(walk.open(level)))[: beams // expand]
+        # Copies keep their places: a good prefix that was drawn often gets more of the next level.
+        kept = (yield from walk.ranked([sample for sample in level if can_go_on(sample)]))[: beams // expand]
         if not kept or complete >= beams or walk.won is not None:
             return
-        over = [sample for sample in kept if walk.over(sample)]
+        over = walk.open(sample for sample in kept if walk.over(sample))
         if over:
             complete += len((yield from walk.finish(over)))
-        level = yield from walk.draw([sample for sample in kept if sample not in over for _ in range(expand)])
+        level = yield from walk.draw([sample for sample in kept if not walk.over(sample) for _ in range(expand)])
     kept = (yield from walk.ranked(walk.open(level)))[: beams // expand]
     if kept and walk.won is None:
         yield from walk.finish(kept)
