@@ -68,6 +68,8 @@ class Recorded:
     """Its launch order."""
     bill: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
+    limited: bool = False
+    """Recorded when the caller's `max_tokens` held for the whole answer, and not for each step."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,8 @@ def replay(strategy: ttc.Strategy, search: Recorded, judge: Any) -> ttc.Sample[A
     Raises:
         OtherVersion: it asks for other draws than were recorded, or the verifier gives other scores.
     """
-    call = ttc.Call(name=f"bench:{search.family}")
+    limit = {"max_tokens": FAMILIES[search.family].max_tokens} if search.limited else {}
+    call = ttc.Call(name=f"bench:{search.family}", arguments=limit)
     launched: list[ttc.Draw] = []
     steps = strategy.search(call)
     sent: ttc.Sample[Any] | None = None
@@ -190,7 +193,7 @@ def read(family: Family, folder: Path = FOLDER) -> list[Recorded]:
 
 async def run(scaled: Callable[[Noting], Any], model: str, family: Family, problem: Problem, name: str) -> Recorded:
     """One search, live."""
-    found = Recorded(name, repr(STRATEGIES[name]), family.name, problem.question)
+    found = Recorded(name, repr(STRATEGIES[name]), family.name, problem.question, limited=True)
     client = scaled(Noting(STRATEGIES[name], found))
     began = time.perf_counter()
     with ttc.tracking() as bill:
