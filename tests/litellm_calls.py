@@ -6,6 +6,7 @@ import inspect
 import os
 import time
 
+import anyio
 import pytest
 
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # its import would ask the network for prices
@@ -47,13 +48,18 @@ def exact(bill, provider):
 
 
 async def close_clients():
-    """Close the connections that litellm keeps; left to the garbage collector, they warn in somebody else's test."""
-    await litellm.close_litellm_async_clients()
+    """Close the connections that litellm keeps; left to the garbage collector, they warn in somebody else's test.
+
+    For so long only: those of a loop that has ended may never say that they are closed.
+    """
+    with anyio.move_on_after(20):
+        await litellm.close_litellm_async_clients()
     for client in list(litellm.in_memory_llm_clients_cache.cache_dict.values()):
         close = getattr(getattr(client, "client", client), "close", None) or getattr(client, "close", None)
         done = None if close is None else close()
         if inspect.isawaitable(done):
-            await done
+            with anyio.move_on_after(20):
+                await done
     litellm.in_memory_llm_clients_cache.flush_cache()
 
 
