@@ -27,7 +27,7 @@ from concurrent.futures import ProcessPoolExecutor
 from itertools import product
 
 import numpy as np
-from recorded import Question, arguments, halves, questions
+from recorded import Question, arguments, halves, measured, questions
 
 import ttc_middleware as ttc
 from ttc_middleware.strategies._vote import Vote
@@ -35,7 +35,6 @@ from ttc_middleware.strategies._vote import Vote
 N = 40
 CALL = ttc.Call(name="bench:races")
 DRAW = ttc.Draw()
-RESAMPLES = 1_000
 LOSS, LATENCY, TOKENS = 0.1, 0.85, 2.7  # the figure to reach
 
 
@@ -133,17 +132,6 @@ def figures(sums: np.ndarray) -> np.ndarray:
     )
 
 
-def measured(found: list[Question], table: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The figures, and the bounds of their intervals."""
-    clusters = sorted({each.cluster for each in found})
-    place = {cluster: k for k, cluster in enumerate(clusters)}
-    sums = np.zeros((len(clusters), table.shape[1]))
-    np.add.at(sums, [place[each.cluster] for each in found], table)
-    weights = np.random.default_rng(0).multinomial(len(clusters), np.full(len(clusters), 1 / len(clusters)), RESAMPLES)
-    low, high = np.percentile(figures(weights @ sums), [2.5, 97.5], axis=0)
-    return figures(sums.sum(axis=0)), low, high
-
-
 def choose(found: list[Question], tables: list[np.ndarray]) -> ttc.Race:
     """Of the settings that save as much as asked for, the one that loses least on the dataset where it loses most."""
     fit = []
@@ -165,7 +153,7 @@ def choose(found: list[Question], tables: list[np.ndarray]) -> ttc.Race:
 
 def shown(name: str, found: list[Question], table: np.ndarray, *, judged: bool) -> np.ndarray:
     """Print a row; returns its figures."""
-    figure, low, high = measured(found, table)
+    figure, low, high = measured(found, table, figures)
     cells = [f"{figure[k]:6.2f} ({low[k]:6.2f} to {high[k]:6.2f})" for k in range(2)]
     cells.append(f"{figure[2]:+6.2f} ({low[2]:+6.2f} to {high[2]:+6.2f})")
     print(f"  {name:38} {'  '.join(cells)}  {f'{figure[3]:3.0f} %' if judged else '':>5}", flush=True)

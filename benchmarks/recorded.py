@@ -13,9 +13,13 @@ import json
 import os
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
+
+_RESAMPLES = 1_000
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ class Question:
 def arguments(about: str | None) -> argparse.ArgumentParser:
     """A parser that knows the folder and --quick."""
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", nargs="?", type=Path, default=os.environ.get("TTC_RECORDED"))
+    parser.add_argument("folder", nargs="?", type=Path, default=os.environ.get("TTC_RECORDED") or None)
     parser.add_argument("--quick", action="store_true", help="less of everything, and fail where a figure is missed")
     return parser
 
@@ -69,3 +73,16 @@ def halves(found: list[Question]) -> tuple[list[Question], list[Question]]:
         problems = sorted({each.cluster for each in found if each.dataset == dataset})
         chosen.update(chance.sample(problems, len(problems) // 2))
     return [each for each in found if each.cluster in chosen], [each for each in found if each.cluster not in chosen]
+
+
+def measured(
+    found: list[Question], table: np.ndarray, figures: Callable[[np.ndarray], np.ndarray]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The figures of all rows, and the bounds of their 95 % intervals, by a bootstrap of problems."""
+    clusters = sorted({each.cluster for each in found})
+    place = {cluster: k for k, cluster in enumerate(clusters)}
+    sums = np.zeros((len(clusters), table.shape[1]))
+    np.add.at(sums, [place[each.cluster] for each in found], table)
+    weights = np.random.default_rng(0).multinomial(len(clusters), np.full(len(clusters), 1 / len(clusters)), _RESAMPLES)
+    low, high = np.percentile(figures(weights @ sums), [2.5, 97.5], axis=0)
+    return figures(sums.sum(axis=0)), low, high

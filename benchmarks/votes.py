@@ -30,14 +30,13 @@ from statistics import NormalDist
 
 import numpy as np
 from races import N, given, samples_of
-from recorded import Question, arguments, questions
+from recorded import Question, arguments, measured, questions
 
 import ttc_middleware as ttc
 from ttc_middleware.strategies import ESC, AdaptiveConsistency
 from ttc_middleware.strategies._vote import Vote
 
 CALL = ttc.Call(name="bench:votes")
-RESAMPLES = 1_000
 SAMPLES, ROUNDS, LOSS = 4.5, 2.2, 0.3  # the figure to reach, with AdaptiveConsistency(0.95)
 
 STOPPING = {
@@ -135,17 +134,6 @@ def _selected(question: Question, auc: float, same: float, size: int, order: int
 
 def selecting_figures(sums: np.ndarray) -> np.ndarray:
     return 100 * sums[..., :-1] / sums[..., -1:]
-
-
-def measured(found: list[Question], table: np.ndarray, figures) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The figures, and the bounds of their intervals."""
-    clusters = sorted({each.cluster for each in found})
-    place = {cluster: k for k, cluster in enumerate(clusters)}
-    sums = np.zeros((len(clusters), table.shape[1]))
-    np.add.at(sums, [place[each.cluster] for each in found], table)
-    weights = np.random.default_rng(0).multinomial(len(clusters), np.full(len(clusters), 1 / len(clusters)), RESAMPLES)
-    low, high = np.percentile(figures(weights @ sums), [2.5, 97.5], axis=0)
-    return figures(sums.sum(axis=0)), low, high
 
 
 def unsure(found: list[Question]) -> list[Question]:

@@ -74,14 +74,11 @@ class Desk:
         draw = sample.draw
         if sample.status not in ("answer", "truncated") or sample.fault == "cut" or draw.kind in ("draft", "routing"):
             return None
-        if draw.judge is False and not (draw.kind == "step" and sample.whole):
-            return None
         # A step's own judge scores what there is so far; the answer that it came to is the call site's to judge.
-        if (
-            draw.judge is None
-            or draw.judge is False
-            or (draw.kind == "step" and sample.whole and self.judge is not None)
-        ):
+        came_to = draw.kind == "step" and sample.whole
+        if draw.judge is False and not came_to:
+            return None
+        if draw.judge is None or draw.judge is False or (came_to and self.judge is not None):
             return self.judge
         if id(draw.judge) not in self.judges:  # the draw keeps it alive
             self.judges[id(draw.judge)] = Judge(self.plan, prepare(draw.judge, None))

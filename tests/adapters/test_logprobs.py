@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import math
 
 import pytest
@@ -22,12 +21,6 @@ pytestmark = its_warnings
 
 VOTE = ttc.SelfConsistency(3, weight="logprob")
 SAID = [("the answer is 7", 0.2), ("the answer is 7", 0.3), ("the answer is 8", 0.9)]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def leaks_stay_here():
-    yield
-    gc.collect()
 
 
 @pytest_asyncio.fixture(autouse=True)

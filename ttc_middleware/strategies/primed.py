@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from ttc_middleware import _strategy
-from ttc_middleware._brief import Brief
-from ttc_middleware._types import Call, Cancel, Capability, Draw, Sample, Search, Strategy
+from ttc_middleware._types import Call, Cancel, Draw, Sample, Search, Strategy
+
+from ._around import Around
 
 
 @dataclass(frozen=True, repr=False)
-class Primed(Brief):
+class Primed(Around):
     """Any strategy, its first draw sent alone: `Primed(ttc.BestOfN(8))`. The others start when that has ended.
 
     Requests that are sent together cannot read each other's prompt from the provider's cache: "a cache entry only
@@ -38,39 +39,9 @@ class Primed(Brief):
         _strategy.check_strategy(self.strategy)
 
     @property
-    def needs_verifier(self) -> bool:
-        """As the strategy's own."""
-        return _strategy.needs_verifier(self.strategy)
-
-    @property
-    def needs(self) -> frozenset[Capability]:
-        """As the strategy's own."""
-        return _strategy.needs(self.strategy)
-
-    @property
-    def wants_all(self) -> bool:
-        """As the strategy's own."""
-        return _strategy.needs_all(self.strategy)
-
-    @property
-    def judges(self) -> tuple[Any, ...]:
-        """As the strategy's own."""
-        return _strategy.judges(self.strategy)
-
-    @property
-    def parameters(self) -> frozenset[str]:
-        """As the strategy's own."""
-        return _strategy.asks(self.strategy)
-
-    @property
     def in_turn(self) -> int:
         """As the strategy's own, after the first."""
         return _strategy.in_turn(self.strategy) + 1
-
-    def suited(self, can: frozenset[Capability]) -> Primed:
-        """The same around what its strategy gives to use."""
-        fit = _strategy.suited(self.strategy, can)
-        return self if fit is self.strategy else replace(self, strategy=fit)
 
     def search(self, call: Call) -> Search[Any]:
         """As the strategy searches, but for the first step."""

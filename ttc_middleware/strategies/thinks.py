@@ -5,24 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ttc_middleware._brief import Brief
-from ttc_middleware._strategy import (
-    asks,
-    begin,
-    check_strategy,
-    in_turn,
-    judges,
-    needs,
-    needs_all,
-    needs_verifier,
-    suited,
-)
+from ttc_middleware._strategy import begin, check_strategy, needs
 from ttc_middleware._thinking import ThinkingLike, thinking_of
 from ttc_middleware._types import Call, Cancel, Capability, Draw, Sample, Search, Strategy
 
+from ._around import Around
+
 
 @dataclass(frozen=True, repr=False)
-class Thinks(Brief):
+class Thinks(Around):
     """Any strategy, its draws thinking as much as said: `Thinks(ttc.BestOfN(8), 4_000)`.
 
     For strategies that are compared, or chosen by name in a configuration, each with its own amount of thinking;
@@ -49,39 +40,9 @@ class Thinks(Brief):
         object.__setattr__(self, "thinking", said)
 
     @property
-    def needs_verifier(self) -> bool:
-        """As the strategy's own."""
-        return needs_verifier(self.strategy)
-
-    @property
     def needs(self) -> frozenset[Capability]:
         """What the strategy needs, and a call site that can be told how much to think."""
         return needs(self.strategy) | {Capability.THINKING}
-
-    @property
-    def wants_all(self) -> bool:
-        """As the strategy's own."""
-        return needs_all(self.strategy)
-
-    @property
-    def judges(self) -> tuple[Any, ...]:
-        """As the strategy's own."""
-        return judges(self.strategy)
-
-    @property
-    def parameters(self) -> frozenset[str]:
-        """As the strategy's own."""
-        return asks(self.strategy)
-
-    @property
-    def in_turn(self) -> int:
-        """As the strategy's own."""
-        return in_turn(self.strategy)
-
-    def suited(self, can: frozenset[Capability]) -> Thinks:
-        """The same around what its strategy gives to use."""
-        fit = suited(self.strategy, can)
-        return self if fit is self.strategy else replace(self, strategy=fit)
 
     def search(self, call: Call) -> Search[Any]:
         """As the strategy searches."""
