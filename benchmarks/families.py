@@ -15,11 +15,12 @@ from __future__ import annotations
 
 import hashlib
 import random
+import re
 import string
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import ttc_middleware as ttc
 
@@ -41,6 +42,17 @@ class Problem:
     """What `verify` needs beside that."""
 
 
+class Worth(NamedTuple):
+    """What the lines of a partial answer are worth."""
+
+    score: float
+    """From 0 to 1."""
+    right: bool = False
+    """Whether they would do as a whole answer."""
+    bad: int | None = None
+    """The first line, from 0, that no right answer has there; None: none is known to be."""
+
+
 @dataclass(frozen=True)
 class Family:
     """Problems of one kind, and how their answers are asked for and judged.
@@ -51,8 +63,10 @@ class Family:
         grammar: of a whole answer, in llama.cpp's GBNF.
         max_tokens: of a whole answer.
         make: from a random generator to a question, an answer that is right, and the goal.
-        worth: of the lines of a partial answer, what they are worth, from 0 to 1, and whether they would do as a whole.
+        worth: of the lines of a partial answer, what they are worth.
         steps: whether answers have more lines than one.
+        step_tokens: of a line.
+        ends: an expression that a whole answer has and a partial one has not, where the model does not end by itself.
         shots: examples in the prompt.
     """
 
@@ -61,8 +75,10 @@ class Family:
     grammar: str
     max_tokens: int
     make: Callable[[random.Random], tuple[str, str, Any]] = field(repr=False)
-    worth: Callable[[list[str], Problem], tuple[float, bool]] = field(repr=False)
+    worth: Callable[[list[str], Problem], Worth] = field(repr=False)
     steps: bool = True
+    step_tokens: int = 12
+    ends: str | None = None
     shots: int = 5
 
     def problems(self, split: Split, n: int) -> list[Problem]:
@@ -80,7 +96,7 @@ class Family:
     def messages(self, problem: Problem) -> list[dict[str, str]]:
         """The prompt: examples, the same for all problems (a prefix that servers cache), then the question."""
         said: list[dict[str, str]] = []
-        for shot in self.problems("shots", self.shots):
+        for shot in self.problems("shots", self.shots) if self.shots else []:
             said.append({"role": "user", "content": shot.question})
             said.append({"role": "assistant", "content": shot.shown})
         return [*said, {"role": "user", "content": problem.question}]
@@ -97,11 +113,11 @@ class Family:
 
     def verify(self, text: str, problem: Problem) -> bool:
         """Whether a whole answer is right."""
-        return self.worth(_lines(text), problem)[1]
+        return self.worth(_lines(text), problem).right
 
     def prefix(self, text: str, problem: Problem) -> float:
         """What a partial answer is worth, from 0 to 1; a line without its break counts as one."""
-        return self.worth(_lines(text), problem)[0]
+        return self.worth(_lines(text), problem).score
 
     def answer(self, text: str) -> str | None:
         """What votes: the lines, None for no answer."""
@@ -114,14 +130,16 @@ class Family:
 
 @dataclass(frozen=True)
 class Judge:
-    """Accepts what is right, and scores a prefix by what it is worth."""
+    """Accepts what is right, scores a prefix by what it is worth, and says where its first mistake is."""
 
     family: Family
     problem: Problem
 
     def check(self, output: str, *, arguments: Mapping[str, Any] | None = None) -> ttc.Verdict:  # noqa: ARG002  # the protocol's
-        worth, right = self.family.worth(_lines(output or ""), self.problem)
-        return ttc.Verdict(1.0 if right else min(worth, 0.99), accepted=right)
+        text = output or ""
+        worth, right, bad = self.family.worth(_lines(text), self.problem)
+        first_bad = None if bad is None else _begin(text, bad)
+        return ttc.Verdict(1.0 if right else min(worth, 0.99), accepted=right, first_bad=first_bad)
 
 
 def _split(question: str) -> Split:
@@ -133,13 +151,19 @@ def _lines(text: str) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
-def _of_known(lines: list[str], problem: Problem) -> tuple[float, bool]:
+def _begin(text: str, line: int) -> int:
+    """The characters before one of the lines of a text that are not blank."""
+    places = [match.start() for match in re.finditer(r"^[^\S\n]*\S", text, re.MULTILINE)]
+    return places[line]
+
+
+def _of_known(lines: list[str], problem: Problem) -> Worth:
     """Where each next line is either the right one or a mistake: the share that is there; next to nothing after one."""
     wanted = problem.shown.split("\n")
     right = next((k for k, line in enumerate(lines) if k >= len(wanted) or line != wanted[k]), len(lines))
     if right < len(lines):
-        return 0.1 * right / len(wanted), False
-    return (1 + right) / (1 + len(wanted)), right == len(wanted)
+        return Worth(0.1 * right / len(wanted), bad=right)
+    return Worth((1 + right) / (1 + len(wanted)), right == len(wanted))
 
 
 _THINGS = ("soup", "film", "room", "hotel", "coffee", "show", "book", "song", "meal", "train", "beach", "garden")
@@ -207,24 +231,56 @@ def _walking(least: int, most: int) -> Callable[[random.Random], tuple[str, str,
     return make
 
 
-def _reaching(lines: list[str], problem: Problem) -> tuple[float, bool]:
+def _reaching(lines: list[str], problem: Problem) -> Worth:
     """Nearer is better; a move off the field is a mistake; who comes by the goal has reached it."""
     x, y = problem.goal
     far, at = abs(x) + abs(y), (0, 0)
     nearest = far
-    for line in lines:
+    for place, line in enumerate(lines):
         to = moved(at, line)
         if to is None:
-            return 0.0, False
+            return Worth(0.0, bad=place)
         at = to
         nearest = abs(x - at[0]) + abs(y - at[1])
         if not nearest:
-            return 1.0, True
-    return max(0.0, 1 - nearest / (far + 2)), False
+            return Worth(1.0, right=True)
+    return Worth(max(0.0, 1 - nearest / (far + 2)))
+
+
+_NOUNS = (
+    "apple", "bell", "bird", "boat", "book", "bread", "bridge", "castle", "cat", "chair", "cloud", "coat", "cow",
+    "crown", "dog", "door", "drum", "farm", "fire", "fish", "flower", "forest", "garden", "gold", "hat", "horse",
+    "house", "island", "key", "king", "lamp", "letter", "milk", "mirror", "moon", "mountain", "mouse", "queen",
+    "rain", "ring", "river", "road", "sheep", "ship", "shoe", "snow", "song", "star", "stone", "storm", "sun",
+    "sword", "table", "tower", "train", "tree", "village", "wall", "wind", "window", "wolf",
+)  # fmt: skip
+
+
+def _stories(n: int) -> Callable[[random.Random], tuple[str, str, Any]]:
+    def make(chance: random.Random) -> tuple[str, str, Any]:
+        words = chance.sample(_NOUNS, n)
+        asked = f"Tell a story in {n} sentences, one a line. Use these words in this order, one in each sentence: "
+        return f"{asked}{', '.join(words)}.", "\n".join(f"There was a {word}." for word in words), tuple(words)
+
+    return make
+
+
+def _telling(lines: list[str], problem: Problem) -> Worth:
+    """A sentence without its word is a mistake, and so is one that was there before."""
+    words: tuple[str, ...] = problem.goal
+    right = 0
+    for word, line in zip(words, lines, strict=False):
+        if not re.search(rf"\b{word}s?\b", line.lower()) or line in lines[:right]:
+            return Worth(0.1 * right / len(words), bad=right)
+        right += 1
+    if len(lines) > len(words):
+        return Worth(0.0, bad=right)
+    return Worth((1 + right) / (1 + len(words)), right == len(words))
 
 
 _NUMBERS = 'root ::= [1-9] ("\\n" [1-9]){0,8}'
 _EQUATIONS = 'root ::= line ("\\n" line){0,7}\nline ::= [0-9]{1,2} "+" [0-9] "=" [0-9]{1,2}'
+_STORY = 'root ::= line ("\\n" line){3}\nline ::= [A-Z] [a-zA-Z\',; -]{8,90} "."'
 _WALK = 'root ::= move ("\\n" move){0,9}\nmove ::= "up" | "down" | "left" | "right"'
 
 FAMILIES = {
@@ -236,6 +292,17 @@ FAMILIES = {
         Family("sort4", "four digits in order, one a line", _NUMBERS, 20, _sorting(4), _of_known),
         Family("sort6", "six digits in order, one a line", _NUMBERS, 20, _sorting(6), _of_known),
         Family("walk", "moves on a field of 7 by 7 to a goal", _WALK, 30, _walking(2, 3), _reaching),
+        Family(
+            "story4",
+            "a story in four sentences, each with a given word",
+            _STORY,
+            160,
+            _stories(4),
+            _telling,
+            step_tokens=40,
+            ends=r"\A(?:[^\n]+\n){3}[^\n]+\.\Z",
+            shots=0,
+        ),
     )
 }
 

@@ -113,6 +113,12 @@ async def drawn(
     return told
 
 
+async def primed(server: ttc_local.Server, family: Family, split: Split) -> None:
+    """Have the server read the family's examples, if it has any, in all its slots."""
+    if examples := family.messages(family.problems(split, 1)[0])[:-1]:
+        await anyio.to_thread.run_sync(server.prime, examples)
+
+
 async def pools(
     server: ttc_local.Server, families: Sequence[Family], samples: int, problems: int, split: Split
 ) -> None:
@@ -122,7 +128,7 @@ async def pools(
     async with openai.AsyncOpenAI(base_url=server.base_url, api_key="none", timeout=600) as client:
         with Progress() as progress:
             for family in families:
-                await anyio.to_thread.run_sync(server.prime, family.messages(family.problems(split, 1)[0])[:-1])
+                await primed(server, family, split)
                 found = read(family, split=split)
                 found += [Pool(each) for each in family.problems(split, problems)[len(found) :]]
                 bar = progress.add_task(family.name, total=samples * len(found))

@@ -174,7 +174,7 @@ def stepwise(family: Family, found: list[Found]) -> tuple[list[Row], list[str]]:
     for each in searches.read(family):
         by_name[each.name].append(each)
     rows, wrong = [], []
-    for name, strategy in searches.STRATEGIES.items():
+    for name, strategy in searches.strategies(family).items():
         recorded = by_name.get(name, [])
         if not recorded:
             continue
@@ -228,7 +228,7 @@ def main() -> int:
     curves: dict[str, dict[str, list[tuple[int, float]]]] = {}
     points: dict[str, list[Row]] = {}
     baseline: dict[str, list[float]] = {}
-    compared: dict[str, dict[str, tuple[Beside, ...]]] = {name: {} for name in searches.STRATEGIES}
+    compared: dict[str, dict[str, tuple[Beside, ...]]] = defaultdict(dict)
     tables: dict[str, list[Row]] = {}
     wrong: list[str] = []
     for family in FAMILIES.values():
@@ -242,7 +242,7 @@ def main() -> int:
         numbers = range(1, len(found[0].right) + 1)
         baseline[family.name] = [fmean(pass_at(n, *each.rate) for each in found) for n in numbers]
         for row in points[family.name]:
-            if row.name in compared and row.beside:
+            if row.beside:
                 compared[row.name][family.name] = row.beside
         title = f"{family.name}: {family.about}; {len(found)} problems, {len(found[0].right)} samples of each"
         tables[family.name] = rows + points[family.name]

@@ -20,10 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-import anyio.to_thread
 import openai
 from families import FAMILIES, Family, Problem
-from record import FOLDER, store
+from record import FOLDER, primed, store
 
 import ttc_local
 import ttc_middleware as ttc
@@ -32,15 +31,18 @@ import ttc_openai
 WIDE, NARROW = 1, 4
 """Problems that are searched side by side, so that the model's batches are full: by searches that fill one by
 themselves, and by those that draw a sample or a few at a time."""
-STEPS = ttc.Steps("\n", max_tokens=12)
 
-STRATEGIES: dict[str, ttc.Strategy] = {
-    "beam 16/4": ttc.BeamSearch(16, 4, depth=10, steps=STEPS),
-    "DVTS 16/4": ttc.DVTS(16, 4, depth=10, steps=STEPS),
-    "particle filter 16": ttc.ParticleFilter(16, depth=10, steps=STEPS),
-    "MCTS-50": ttc.MCTS(50, 3, depth=10, steps=STEPS),
-    "MCTS-200": ttc.MCTS(200, 3, depth=10, steps=STEPS),
-}
+
+def strategies(family: Family) -> dict[str, ttc.Strategy]:
+    """The searches, by what tables call them."""
+    steps = ttc.Steps("\n", max_tokens=family.step_tokens, ends=family.ends)
+    return {
+        "beam 16/4": ttc.BeamSearch(16, 4, depth=10, steps=steps),
+        "DVTS 16/4": ttc.DVTS(16, 4, depth=10, steps=steps),
+        "particle filter 16": ttc.ParticleFilter(16, depth=10, steps=steps),
+        "MCTS-50": ttc.MCTS(50, 3, depth=10, steps=steps),
+        "MCTS-200": ttc.MCTS(200, 3, depth=10, steps=steps),
+    }
 
 
 ONE_BY_ONE = frozenset({"MCTS-50", "MCTS-200"})
@@ -68,8 +70,6 @@ class Recorded:
     """Its launch order."""
     bill: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
-    limited: bool = False
-    """Recorded when the caller's `max_tokens` held for the whole answer, and not for each step."""
 
 
 @dataclass(frozen=True)
@@ -129,14 +129,18 @@ def told(sample: ttc.Sample[Any], seconds: float) -> dict[str, Any]:
     }
 
 
+def called(family: Family) -> ttc.Call:
+    """The call of a search, as far as strategies look at it."""
+    return ttc.Call(name=f"bench:{family.name}", arguments={"max_tokens": family.max_tokens})
+
+
 def replay(strategy: ttc.Strategy, search: Recorded, judge: Any) -> ttc.Sample[Any]:
     """Send a recorded search's samples to a strategy again; returns its winner.
 
     Raises:
         OtherVersion: it asks for other draws than were recorded, or the verifier gives other scores.
     """
-    limit = {"max_tokens": FAMILIES[search.family].max_tokens} if search.limited else {}
-    call = ttc.Call(name=f"bench:{search.family}", arguments=limit)
+    call = called(FAMILIES[search.family])
     launched: list[ttc.Draw] = []
     steps = strategy.search(call)
     sent: ttc.Sample[Any] | None = None
@@ -193,8 +197,9 @@ def read(family: Family, folder: Path = FOLDER) -> list[Recorded]:
 
 async def run(scaled: Callable[[Noting], Any], model: str, family: Family, problem: Problem, name: str) -> Recorded:
     """One search, live."""
-    found = Recorded(name, repr(STRATEGIES[name]), family.name, problem.question, limited=True)
-    client = scaled(Noting(STRATEGIES[name], found))
+    strategy = strategies(family)[name]
+    found = Recorded(name, repr(strategy), family.name, problem.question)
+    client = scaled(Noting(strategy, found))
     began = time.perf_counter()
     with ttc.tracking() as bill:
         await client.chat.completions.create(**family.request(problem), model=model)
@@ -209,8 +214,9 @@ async def run(scaled: Callable[[Noting], Any], model: str, family: Family, probl
 
 def missing(family: Family, found: Sequence[Recorded], problems: int) -> Iterator[tuple[str, Problem]]:
     """What is not recorded yet, or was recorded of a strategy with other settings."""
-    there = {(each.name, each.question) for each in found if each.strategy == repr(STRATEGIES.get(each.name))}
-    for name in STRATEGIES:
+    wanted = strategies(family)
+    there = {(each.name, each.question) for each in found if each.strategy == repr(wanted.get(each.name))}
+    for name in wanted:
         for problem in family.problems("test", problems):
             if (name, problem.question) not in there:
                 yield name, problem
@@ -223,13 +229,13 @@ async def record(server: ttc_local.Server, families: Sequence[Family], problems:
     async with openai.AsyncOpenAI(base_url=server.base_url, api_key="none", timeout=600) as client:
         with Progress() as progress:
             for family in families:
-                await anyio.to_thread.run_sync(server.prime, family.messages(family.problems("test", 1)[0])[:-1])
+                await primed(server, family, "test")
                 found = read(family)
                 left = list(missing(family, found, problems))
                 dropped = {(name, problem.question) for name, problem in left}
                 found = [each for each in found if (each.name, each.question) not in dropped]
                 bar = progress.add_task(f"{family.name}, searches", total=len(left))
-                for name in STRATEGIES:
+                for name in strategies(family):
                     limit = anyio.CapacityLimiter(NARROW if name in ONE_BY_ONE else WIDE)
 
                     async def one(

@@ -24,7 +24,7 @@ from estimates import Share, interval, mixed, paired, pass_at, share, tokens_unt
 from families import FAMILIES  # noqa: E402
 from mix import FEWER, Turns, fewer, gained, kind, replayed  # noqa: E402
 from record import FOLDER, Pool, read, write  # noqa: E402
-from searches import Noting, OtherVersion, Recorded, replay  # noqa: E402
+from searches import Noting, OtherVersion, Recorded, called, replay  # noqa: E402
 
 every_family = pytest.mark.parametrize("family", FAMILIES.values(), ids=lambda family: family.name)
 STEPS = ttc.Steps("\n")
@@ -57,6 +57,37 @@ def test_each_right_line_is_worth_more_and_a_mistake_next_to_nothing(name):
         worth = [family.prefix("\n".join(lines[:k]), problem) for k in range(len(lines) + 1)]
         assert worth == sorted(set(worth))
         assert family.prefix("\n".join([*lines[:-1], "0"]), problem) < worth[0]
+
+
+def test_a_story_has_each_word_in_its_sentence_and_no_sentence_twice():
+    family = FAMILIES["story4"]
+    problem = replace(family.problems("test", 1)[0], goal=("dog", "boat", "moon", "king"))
+    right = "A Dog.\nTwo boats.\nThe moon, a boat.\nKing dog."
+    assert family.verify(right, problem)
+    for wrong in ("A dog.\nA moon.\nA boat.\nA king.", "A dogma.\nA boat.\nA moon.\nA king.", f"{right}\nA king."):
+        assert not family.verify(wrong, problem)
+    twice = "A dog, a boat."
+    assert not family.verify(f"{twice}\n{twice}\nA moon.\nA king.", problem)
+    worth = [family.prefix(text, problem) for text in ("A dog.\nA moon.", "", "A dog.", "A dog.\nA boat.")]
+    assert worth == sorted(set(worth))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "bad"),
+    [
+        ("sort3", "1\n7\n3", "7\n3"),
+        ("sort3", "1\n2\n3", None),
+        ("walk", "left\nleft\n left\n\n left\nright", " left\nright"),
+        ("story4", "A dog.\nA moon.\nA", "A moon.\nA"),
+        ("story4", "A dog.\nA boat.", None),
+    ],
+)
+def test_the_verdict_says_where_the_first_mistake_is(name, text, bad):
+    family = FAMILIES[name]
+    goals = {"walk": (3, 3), "story4": ("dog", "boat", "moon", "king")}
+    problem = replace(family.problems("test", 1)[0], shown="1\n2\n3", goal=goals.get(name))
+    found = family.judge(problem).check(text).first_bad
+    assert (None if found is None else text[found:]) == bad
 
 
 def test_a_walk_is_worth_more_the_nearer_it_ends_and_nothing_once_off_the_field():
@@ -198,9 +229,12 @@ def recorded(strategy):
     def model(index, draw):
         text = (draw.extend or "") + ("up", "down", "left", "right")[(index * 7 + index // 3) % 4]
         verdict = judge.check(text)
-        return Outcome(output=text, score=verdict.score, accepted=verdict.accepted, ended=text.count("\n") > 4)
+        ended = text.count("\n") > 4
+        return Outcome(
+            output=text, score=verdict.score, accepted=verdict.accepted, ended=ended, first_bad=verdict.first_bad
+        )
 
-    return into, play(Noting(strategy, into), model), judge
+    return into, play(Noting(strategy, into), model, call=called(family)), judge
 
 
 def test_a_replay_sends_the_strategy_what_it_was_sent_and_it_chooses_the_same():
@@ -215,7 +249,7 @@ def test_a_replay_sends_the_strategy_what_it_was_sent_and_it_chooses_the_same():
 def test_a_replay_notices_another_version_of_the_strategy_or_of_the_verifier():
     strategy = ttc.BeamSearch(8, 4, depth=8, steps=STEPS)
     into, _, judge = recorded(strategy)
-    otherwise = ttc.BeamSearch(8, 4, depth=8, steps=ttc.Steps("\n", max_tokens=99))  # chooses the same
+    otherwise = ttc.BeamSearch(8, 4, depth=8, steps=ttc.Steps("\n", max_tokens=9))  # chooses the same
     for other in (otherwise, ttc.DVTS(8, 2, depth=8, steps=STEPS), ttc.BeamSearch(8, 2, steps=STEPS), ttc.BestOfN(4)):
         with pytest.raises(OtherVersion, match=r"recorded with another version of BeamSearch.*record again"):
             replay(other, into, judge)

@@ -21,7 +21,7 @@ from typing import Any, Optional, TypeAlias, Union, cast
 
 from . import _strategy
 from ._search import NoSamples
-from ._types import Call, Cancel, Capability, Draw, Sample, Status, Strategy, Verdict
+from ._types import Call, Cancel, Capability, Draw, Sample, Status, Strategy, Trust, Verdict
 
 __all__ = ["ContractBroken", "Outcome", "Played", "check_strategy", "play"]
 
@@ -46,6 +46,7 @@ class Outcome:
         verifier_failed: the verifier broke on it.
         ended: the model ended by itself, which makes an answer of a step; None: nobody says.
         first_bad: where the verifier says that its first wrong step begins, in characters.
+        trust: of the verdict.
 
     Raises:
         ValueError: the score is outside 0 to 1.
@@ -59,6 +60,7 @@ class Outcome:
     verifier_failed: bool = False
     ended: bool | None = None
     first_bad: int | None = None
+    trust: Trust = "strong"
 
     def __repr__(self) -> str:
         given = {each.name: getattr(self, each.name) for each in fields(self)}
@@ -80,7 +82,7 @@ class Outcome:
             return None
         accepted = self.score == 1 if self.accepted is None else self.accepted
         score = float(accepted) if self.score is None else self.score
-        return Verdict(score, self.feedback, accepted, first_bad=self.first_bad)
+        return Verdict(score, self.feedback, accepted, trust=self.trust, first_bad=self.first_bad)
 
 
 Ending: TypeAlias = Union[Outcome, float, bool, str]

@@ -67,10 +67,35 @@ def test_it_ends_with_the_first_accepted_answer():
     assert len(played.draws) < 12
 
 
-def test_a_tree_with_nothing_left_to_draw_ends_the_search():
-    played = play(ttc.MCTS(50, 2, 9, steps=STEPS), letters({"a": 0.5, "b": 0.4}, length=2))
-    assert len(played.draws) == 2 + 4
+def test_a_tree_that_is_all_drawn_is_widened_until_the_simulations_are_used_up():
+    played = play(ttc.MCTS(15, 2, 9, at_once=1, steps=STEPS), letters({"a": 0.5, "b": 0.4}, length=2))
+    below = [draw.extend for draw in played.draws]
+    assert below[:8] == [None] * 2 + ["a\n", "b\n"] * 2 + [None] * 2
+    assert len(below) == 15
+    assert {draw.parent.text for draw in played.draws if draw.parent} == {"a", "b", "c", "d"}
     assert played.winner.whole
+
+
+@pytest.mark.parametrize("at_once", [1, 4])
+def test_a_tree_that_widening_brings_nothing_new_to_ends_the_search(at_once):
+    def outcome(index, draw):
+        before = draw.extend or ""
+        return Outcome(output=before + "a", score=0.5, ended=before.count("\n") == 1)
+
+    played = play(ttc.MCTS(50, 2, 9, at_once=at_once, steps=STEPS), outcome)
+    assert len(played.draws) == 8  # two and two, twice: the same each time
+    assert played.winner.text == "a\na"
+
+
+def test_where_all_is_wrong_it_is_drawn_again_until_something_is_right():
+    def outcome(index, draw):
+        if draw.extend:
+            return Outcome(output=draw.extend + "b", score=1.0, ended=True)
+        return Outcome(output=f"s{index}", score=0.1, first_bad=None if index == 7 else 0)
+
+    played = play(ttc.MCTS(50, 3, 9, at_once=1, steps=STEPS), outcome)
+    assert played.winner.text == "s7\nb"
+    assert len(played.draws) == 10  # the root's third three, then one below what is right
 
 
 def test_what_a_sibling_has_said_already_is_not_visited():

@@ -67,6 +67,75 @@ def test_a_search_finds_what_a_single_answer_has_one_chance_in_64_of(strategy, t
     assert all(played.winner.whole for played in found)
 
 
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        ttc.BeamSearch(8, 2, 4, steps=STEPS),
+        ttc.DVTS(8, 4, 4, steps=STEPS),
+        ttc.MCTS(30, 3, 4, steps=STEPS),
+        ttc.ParticleFilter(8, 4, steps=STEPS),
+        ttc.EarlyReject(4, below=0, starts=8, depth=4, steps=STEPS),
+        ttc.DraftSteps("small", "large", below=0, depth=4, steps=STEPS),
+        ttc.Repair(8, below=0, depth=4, steps=STEPS, value=ttc.verifiers.Regex("")),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("seed", range(5))
+def test_what_a_strong_verifier_proves_wrong_is_not_gone_on_with(strategy, seed):
+    proven, wronged = play(strategy, proving(seed, "strong")), play(strategy, proving(seed, "weak"))
+    assert not [draw for draw in proven.draws if "!" in (draw.extend or "")]
+    if not isinstance(strategy, (ttc.DraftSteps, ttc.Repair)):  # these write one answer, which may have been right
+        assert [draw for draw in wronged.draws if "!" in (draw.extend or "")], "a learned reward is no proof"
+
+
+def proving(seed: int, trust: str):
+    """Writes steps of which some are wrong, "!", though all have the same score; nothing is accepted."""
+    chance = random.Random(seed)
+
+    def outcome(index, draw):
+        text = (draw.extend or "") + f"s{index}" + chance.choice(["", "!"])
+        bad = text.rfind("\n", 0, text.index("!")) + 1 if "!" in text else None
+        return Outcome(output=text, score=0.5, first_bad=bad, trust=trust)
+
+    return outcome
+
+
+def test_what_ends_in_the_middle_of_a_step_is_not_proven_wrong():
+    def outcome(index, draw):
+        text = (draw.extend or "") + f"s{index}"
+        return Outcome(output=text, score=0.5, first_bad=len(text))
+
+    assert len(play(ttc.BeamSearch(2, 1, 3, steps=STEPS), outcome).draws) == 8
+
+
+@pytest.mark.parametrize("strategy", [ttc.BeamSearch(4, 2, 6, steps=STEPS), ttc.DVTS(4, 1, 6, steps=STEPS)], ids=repr)
+def test_a_level_that_is_proven_wrong_as_a_whole_is_drawn_again(strategy):
+    def outcome(index, draw):
+        text = (draw.extend or "") + f"s{index}"
+        return Outcome(output=text, score=0.5, first_bad=0 if index < 8 else None)
+
+    draws = play(strategy, outcome).draws
+    assert [draw.extend for draw in draws[:12]] == [None] * 12
+    assert draws[12].extend == "s8\n"
+    wrong = play(strategy, lambda index, draw: Outcome(output=f"s{index}", score=0.0, first_bad=0))
+    assert len(wrong.draws) == 4 * 6, "as often as it may have steps"
+
+
+def test_a_beam_search_fills_its_level_with_copies_of_what_can_be_gone_on_with():
+    def outcome(index, draw):
+        text = (draw.extend or "") + f"s{index}"
+        return Outcome(output=text, score=index / 100, first_bad=0 if index in (3, 4, 5) else None)
+
+    played = play(ttc.BeamSearch(6, 2, 2, steps=STEPS), outcome)
+    assert [draw.extend for draw in played.draws[6:12]] == ["s2\n", "s2\n", "s1\n", "s1\n", "s0\n", "s0\n"]
+
+    def one(index, draw):
+        text = (draw.extend or "") + f"s{index}"
+        return Outcome(output=text, score=0.5, first_bad=0 if 0 < index < 6 else None)
+
+    assert [draw.extend for draw in play(ttc.BeamSearch(6, 2, 2, steps=STEPS), one).draws[6:12]] == ["s0\n"] * 6
+
+
 def test_a_beam_search_keeps_the_best_prefixes_and_goes_on_with_each_so_many_times():
     scores = {"a": 0.9, "b": 0.2, "c": 0.7, "d": 0.1}
     texts = iter("abcd" + "efgh")

@@ -26,6 +26,7 @@ MOVES = st.lists(
         st.just("select"),
         st.tuples(st.just("add"), st.integers(0, 9), st.floats(0, 1), st.integers(0, 3)),
         st.tuples(st.just("drop"), st.integers(0, 9)),
+        st.just("widen"),
     ),
     max_size=60,
 )
@@ -35,9 +36,14 @@ MOVES = st.lists(
 @given(st.integers(1, 4), MOVES)
 def test_visits_and_values_add_up_however_simulations_overlap(branching, moves):
     tree = Tree(branching, 1.4)
-    under_way = []
+    under_way, widened = [], 1
     for move in moves:
-        if move == "select":
+        if move == "widen":
+            if tree.root.closed:
+                tree.widen()
+                widened += 1
+                assert tree.root.free == branching
+        elif move == "select":
             node = tree.select()
             if node is not None:
                 under_way.append(node)
@@ -56,7 +62,8 @@ def test_visits_and_values_add_up_however_simulations_overlap(branching, moves):
         assert node.pending == sum(node in each.path() for each in under_way)
         assert node.asked == under_way.count(node)
         assert node.unclosed == sum(not each.closed for each in node.children)
-        assert len(node.children) <= max(branching, 3)
+        assert len(node.children) <= widened * max(branching, 3)
+    assert tree.size == tree.root.visits
 
 
 def test_the_bound_chooses_as_ucb1_does():

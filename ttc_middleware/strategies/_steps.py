@@ -35,6 +35,10 @@ class Steps(Brief):
     needed. Elsewhere a step that adds nothing to the text is taken for the end, and the answer is drawn to its end from
     there.
 
+    What is proven wrong is not gone on with: a part of an answer of which a strong verifier names a step, by a
+    `Verdict.first_bad` inside of the text (a proven loss, Winands et al. 2008, "Monte-Carlo Tree Search Solver"). A
+    learned reward proves nothing, so `ttc.verifiers.ProcessReward` never counts as one.
+
     Where it fails: thinking that a server keeps out of the text is not gone on with, so a model that thinks should not
     here. A `grammar` in the request binds each step on its own, as servers do it; a `response_format` is refused. And
     where the server does not say at which word it stopped, the caller's own stop words are taken for separators.
@@ -252,7 +256,15 @@ class Walk:
 
 def can_go_on(sample: Sample[Any]) -> bool:
     """Whether there is a part of an answer to go on with."""
-    return sample.status in ("answer", "truncated") and not sample.whole
+    return sample.status in ("answer", "truncated") and not sample.whole and not wrong(sample)
+
+
+def wrong(sample: Sample[Any]) -> bool:
+    """Whether a strong verifier names a step of it as wrong, which nothing that comes after can mend."""
+    verdict = sample.verdict
+    if verdict is None or verdict.failed or verdict.trust != "strong" or verdict.first_bad is None:
+        return False
+    return verdict.first_bad < len((sample.text or "").rstrip())
 
 
 def value_of(sample: Sample[Any]) -> float:

@@ -20,6 +20,8 @@ class Node(Generic[Item]):
     depth: int
     free: int
     """Children that may still be asked for."""
+    room: int
+    """Children that may be asked for until the tree is widened; 0: it never has any."""
     visits: int = 0
     """Simulations that have ended here or below; the children's add up to it, but for the one that made this node."""
     total: float = 0.0
@@ -59,7 +61,9 @@ class Tree(Generic[Item]):
     """
 
     def __init__(self, branching: int, exploration: float) -> None:
-        self.root: Node[Item] = Node(None, None, 0, branching)
+        self.root: Node[Item] = Node(None, None, 0, branching, branching)
+        self.size = 0
+        """Nodes, but for the root."""
         self.exploration = exploration
 
     def select(self) -> Node[Item] | None:
@@ -85,7 +89,8 @@ class Tree(Generic[Item]):
 
     def add(self, parent: Node[Item], item: Item, value: float, free: int) -> Node[Item]:
         """End a simulation: the child that it drew, what that is worth, and how many children that may have."""
-        child = Node(item, parent, parent.depth + 1, free)
+        child = Node(item, parent, parent.depth + 1, free, free)
+        self.size += 1
         parent.children.append(child)
         parent.unclosed += 1
         for each in child.path():
@@ -99,6 +104,15 @@ class Tree(Generic[Item]):
         """End a simulation that drew nothing of use."""
         self._settle(parent)
         self._close(parent)
+
+    def widen(self) -> None:
+        """Give every node that may have children as many more; to be asked when all is closed."""
+        stack = [self.root]
+        while stack:
+            node = stack.pop()
+            stack += node.children
+            node.free = node.room
+            node.unclosed = sum(child.room > 0 for child in node.children)
 
     def best_path(self) -> list[Item]:
         """The items on the way down by the most visits; ties go to the higher mean, then to the earlier child."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import cycle, islice
 from typing import Any
 
 from ttc_middleware._types import Sample
 
 from ._check import count
 from ._lanes import Part
-from ._steps import Steps, StepSearch, Value, Walk, can_go_on, check_steps
+from ._steps import Steps, StepSearch, Value, Walk, can_go_on, check_steps, wrong
 
 
 @dataclass(frozen=True, repr=False)
@@ -18,9 +19,10 @@ class BeamSearch(StepSearch):
 
     Snell et al. 2024, "Scaling LLM Test-Time Compute Optimally" (arXiv:2408.03314, section 5); the defaults are those
     of Hugging Face's search-and-learn (Beeching et al. 2024). Starts with `beams` first steps; of every level the
-    `beams` ÷ `expand` best prefixes are kept, copies of one too, and each is gone on with `expand` times. Ends with the
-    first accepted answer, when `beams` answers are complete, or at `depth`, where what was kept is drawn to its end;
-    then the answer with the highest score is returned.
+    `beams` ÷ `expand` best prefixes are kept, copies of one too, and more copies where there are fewer that can be gone
+    on with; each is gone on with `expand` times. A level that is proven wrong as a whole is drawn again, and counts
+    towards `depth`. Ends with the first accepted answer, when `beams` answers are complete, or at `depth`, where what
+    was kept is drawn to its end; then the answer with the highest score is returned.
 
     For servers that continue a partial answer: the embedded model, llama.cpp, vLLM. Each step pays its prompt again,
     most of which a server has cached.
@@ -61,18 +63,25 @@ class BeamSearch(StepSearch):
 
 def narrowing(walk: Walk, beams: int, expand: int, depth: int) -> Part:
     """One beam search of a walk; its own answers and prefixes only."""
-    level: list[Sample[Any]] = yield from walk.draw([None] * beams)
+    parents: list[Sample[Any] | None] = [None] * beams
+    level: list[Sample[Any]] = []
     complete = 0
-    for _ in range(1, depth):
+    for to_come in reversed(range(depth)):
+        level = yield from walk.draw(parents)
         complete += sum(sample.whole for sample in level)
+        if not level or complete >= beams or walk.won is not None:
+            return
+        if not to_come or all(map(wrong, level)):  # drawn again where all of it is wrong
+            continue
         # Copies keep their places: a good prefix that was drawn often gets more of the next level.
-        kept = (yield from walk.ranked([sample for sample in level if can_go_on(sample)]))[: beams // expand]
-        if not kept or complete >= beams or walk.won is not None:
+        ranked: list[Sample[Any]] = yield from walk.ranked([sample for sample in level if can_go_on(sample)])
+        kept = list(islice(cycle(ranked), beams // expand))
+        if not kept or walk.won is not None:
             return
         over = walk.open(sample for sample in kept if walk.over(sample))
         if over:
             complete += len((yield from walk.finish(over)))
-        level = yield from walk.draw([sample for sample in kept if not walk.over(sample) for _ in range(expand)])
-    kept = (yield from walk.ranked(walk.open(level)))[: beams // expand]
-    if kept and walk.won is None:
-        yield from walk.finish(kept)
+        parents = [sample for sample in kept if not walk.over(sample) for _ in range(expand)]
+    best: list[Sample[Any]] = (yield from walk.ranked(walk.open(level)))[: beams // expand]
+    if best and walk.won is None:
+        yield from walk.finish(best)

@@ -9,7 +9,7 @@ from ttc_middleware._types import Capability, Draw, Sample
 
 from ._check import count, number
 from ._lanes import Part
-from ._steps import STEPPING, Steps, StepSearch, Value, Walk, check_scores
+from ._steps import STEPPING, Steps, StepSearch, Value, Walk, check_scores, wrong
 
 
 @dataclass(frozen=True, repr=False)
@@ -91,7 +91,7 @@ class DraftSteps(StepSearch):
             return None
         score = drafted[0].score
         low = score is not None and score < self.below and not drafted[0].accepted
-        return None if low else drafted[0]
+        return None if low or wrong(drafted[0]) else drafted[0]
 
     def _rest(self, walk: Walk, last: Sample[Any]) -> Draw:
         """The end of the answer: by who has ended already, else by the large model."""

@@ -12,7 +12,7 @@ from ttc_middleware._types import Sample
 from ._check import count, number
 from ._lanes import Part
 from ._pool import pooled
-from ._steps import Steps, StepSearch, Value, Walk, check_steps
+from ._steps import Steps, StepSearch, Value, Walk, can_go_on, check_steps
 from ._uct import Node, Tree
 
 
@@ -26,10 +26,12 @@ class MCTS(StepSearch):
     back up. So a node's children are drawn before any of them is gone into, a step is paid once, and `simulations` are
     at most so many draws besides roll-outs; with a `MonteCarloValue` each adds those of one prefix. A child that ends
     the answer is worth its own score; whatever has nothing left to draw is not visited again. A step that says what its
-    sibling says, or that fails, takes up a place among its parent's children and is not visited.
+    sibling says, or that fails, takes up a place among its parent's children and is not visited. When all is drawn,
+    each node may have as many children again, a coarse form of progressive widening (Coulom 2007, "Computing Elo
+    Ratings of Move Patterns in the Game of Go"): soon so where a verifier proves steps wrong.
 
-    Ends with the first accepted answer; else, when the simulations are used up or the tree has nothing left to draw,
-    the path of the most visits is drawn to its end if it has none, and the answer with the highest score is returned.
+    Ends with the first accepted answer; else, when the simulations are used up or widening has brought nothing new, the
+    path of the most visits is drawn to its end if it has none, and the answer with the highest score is returned.
 
     Several simulations run side by side; one that is under way counts as a visit of value 0 on its path (virtual loss),
     so that the next one looks elsewhere. It acts on the order in which samples arrive.
@@ -40,7 +42,7 @@ class MCTS(StepSearch):
 
     Args:
         simulations: at most, from 1.
-        branching: children of a node at most, from 1.
+        branching: children of a node, from 1; as many more whenever the whole tree is drawn.
         depth: steps of an answer at most, from 1; then a child is all that is missing, in one go.
         exploration: the constant of UCB1, from 0; the square root of 2 is that of the paper, for values in 0 to 1.
         at_once: simulations under way at a time, from 1; 1 is the algorithm of the papers.
@@ -72,11 +74,15 @@ class MCTS(StepSearch):
 
     def _grown(self, walk: Walk) -> Part:
         tree: Tree[Sample[Any]] = Tree(self.branching, self.exploration)
-        left = self.simulations
+        left, before = self.simulations, 0
 
         def more() -> Part | None:
-            nonlocal left
+            nonlocal left, before
             node = tree.select() if left else None
+            if node is None and left and tree.root.closed and tree.size > before:
+                before = tree.size
+                tree.widen()
+                node = tree.select()
             if node is None:
                 return None
             left -= 1
@@ -84,7 +90,7 @@ class MCTS(StepSearch):
 
         yield from pooled(more, at_once=self.at_once, until=walk.decides)
         path = tree.best_path()
-        if walk.won is None and path and not path[-1].whole:
+        if walk.won is None and path and can_go_on(path[-1]):
             yield from gather([walk.rest(path[-1])])
         return path
 
@@ -101,5 +107,5 @@ class MCTS(StepSearch):
             return
         sample = usable[0]
         value: float = yield from walk.value_of(sample)
-        places = 0 if sample.whole else 1 if walk.over(sample) else self.branching
+        places = 0 if not can_go_on(sample) else 1 if walk.over(sample) else self.branching
         tree.add(node, sample, value, places)

@@ -12,7 +12,7 @@ from ttc_middleware._types import Sample
 from ._check import count, number, whole
 from ._lanes import Part
 from ._smc import Weights
-from ._steps import Steps, StepSearch, Value, Walk, can_go_on, check_steps
+from ._steps import Steps, StepSearch, Value, Walk, can_go_on, check_steps, wrong
 
 _CLIP = 1e-6
 """A value never counts as certain: a particle that nothing could bring back would not be weighed but dropped."""
@@ -82,7 +82,7 @@ class ParticleFilter(StepSearch):
             values: list[float] = yield from walk.values(drawn)
             now = list(odds)
             for place, sample, value in zip(going, drawn, values, strict=True):
-                now[place] = _log_odds(value) if sample.status in ("answer", "truncated") else -math.inf
+                now[place] = _log_odds(value) if _counts(sample) else -math.inf
             weights.add(
                 [after - before if after > -math.inf else after for after, before in zip(now, odds, strict=True)]
             )
@@ -107,6 +107,10 @@ class ParticleFilter(StepSearch):
 
 def _going(sample: Sample[Any] | None) -> bool:
     return sample is None or can_go_on(sample)
+
+
+def _counts(sample: Sample[Any]) -> bool:
+    return sample.status in ("answer", "truncated") and not wrong(sample)
 
 
 def _log_odds(value: float) -> float:
