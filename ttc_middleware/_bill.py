@@ -26,13 +26,13 @@ def bill_of(draws: Draws, *, winner: Sample[Any] | None, unseen: bool, routing: 
         bill += Bill(visible=_UNSEEN)
     for tab, samples, judged in draws:
         if tab.role == "routing":
-            bill += _routing(tab)
+            bill += routing_of(tab)
             continue
         bill += _drawn(tab, samples, winner, continued) + _judged(judged)
         own = winner is not None and any(sample.index == winner.index for sample in samples)
         if not drawn or (own and not plain.tokens):
             drawn, plain = True, _plain(tab, samples)
-    bill += _routing(routing)
+    bill += routing_of(routing)
     before = None if winner is None or winner.draw.extend is None else winner.draw.parent
     if winner is not None and before is not None and before.draw.kind == "step":
         plain = _in_one(winner)
@@ -63,7 +63,7 @@ def _judged(verifications: Sequence[Tab]) -> Bill:
     return bill
 
 
-def _routing(tab: Tab) -> Bill:
+def routing_of(tab: Tab) -> Bill:
     """The model calls that asked how to search."""
     running = len(tab.pending)
     bill = Bill(routing=Usage(running), gaps={"still running": running}) if running else Bill()

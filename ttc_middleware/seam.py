@@ -12,8 +12,9 @@ from typing import TypeVar
 
 from . import _portal, _witness
 from ._answers import stated_answer
+from ._bill import routing_of
 from ._calls import model_call, model_call_sync, seconds_left
-from ._context import LARGEST, OWNED, SCOPE, TAB, Scope, warn_once
+from ._context import LARGEST, OWNED, SCOPE, TAB, Scope, Tab, warn_once
 from ._dials import ANSWER, NOMINAL, Api, Dial, asks_to_think, dial, effort_asked, fitted, written
 from ._engine import search
 from ._families import Backend
@@ -73,6 +74,7 @@ __all__ = [
     "record_lines",
     "reported_usd",
     "retried",
+    "routing",
     "scale_call",
     "scale_call_sync",
     "scaled",
@@ -282,6 +284,21 @@ def beside(leaf: Leaf) -> Generator[None, None, None]:
         yield
     finally:
         SCOPE.reset(token)
+
+
+@contextmanager
+def routing() -> Generator[None, None, None]:
+    """Make model calls that only find out how to make others: *routing* on the bill, and never scaled."""
+    trackers = SCOPE.get().trackers
+    tab = Tab(Draw(), role="routing", trackers=len(trackers))
+    token = TAB.set(tab)
+    try:
+        yield
+    finally:
+        TAB.reset(token)
+        bill = routing_of(tab)
+        for tracker in trackers:
+            tracker.add(bill)
 
 
 def _each_call(scope: Scope) -> bool:

@@ -20,6 +20,7 @@ from ttc_middleware.seam import (
     in_draw,
     observed,
     owned,
+    routing,
     scale_call,
     scale_call_sync,
 )
@@ -209,13 +210,16 @@ def _as_said(adapter: Adapter, said: AnyAdapter, way: Way) -> Adapter:
 
 
 async def _led(request: Request, adapter: Adapter, steps: Generator[Call, Any, Way]) -> Way:
-    """How the server goes on with a partial answer; it is asked once, by calls of their own, on the bill."""
+    """How the server goes on with a partial answer; it is asked once, by calls of their own, *routing* on the bill."""
     request = replace(request, stream=False, stream_cls=None, thinks=None)
     try:
         question = next(steps)
         while True:
             try:
-                said: Any = await call_model(adapter, question, lambda call, leaf: send(adapter, request, call, leaf))
+                with routing():
+                    said: Any = await call_model(
+                        adapter, question, lambda call, leaf: send(adapter, request, call, leaf)
+                    )
             except Exception as error:  # noqa: BLE001  # an answer, too
                 said = error
             question = steps.send(said)
@@ -231,9 +235,10 @@ def _led_sync(request: Request, adapter: Adapter, steps: Generator[Call, Any, Wa
         question = next(steps)
         while True:
             try:
-                said: Any = call_model_sync(
-                    adapter, question, lambda call, leaf: send_sync(adapter, request, call, leaf)
-                )
+                with routing():
+                    said: Any = call_model_sync(
+                        adapter, question, lambda call, leaf: send_sync(adapter, request, call, leaf)
+                    )
             except Exception as error:  # noqa: BLE001  # an answer, too
                 said = error
             question = steps.send(said)

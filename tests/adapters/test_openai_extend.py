@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import anyio.to_thread
 import openai
 import pytest
 from openai_clients import CHAT, async_client, blocking_client, exact
@@ -88,6 +89,32 @@ def test_a_server_is_asked_once_how_it_goes_on_with_requests_of_one_token():
         again = ttc_openai.wrap(client, ttc.Single())
         again.chat.completions.create(**CHAT)
         assert len(provider.bodies) == 6
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("blocking", [False, True], ids=["async", "blocking"])
+async def test_what_is_asked_of_the_server_is_routing_on_the_bill(blocking):
+    with Provider(goes_on) as provider, ttc.tracking() as bill:
+        if blocking:
+            with blocking_client(provider) as client:
+                create = ttc_openai.wrap(client, Extends()).chat.completions.create
+                await anyio.to_thread.run_sync(lambda: create(**CHAT))
+        else:
+            await answered(provider, Extends())
+        exact(bill, provider)
+        assert [body.get("max_tokens") for body in provider.bodies] == [1, 1, None]
+        assert (bill.bill.routing.calls, bill.bill.visible.calls, bill.bill.discarded.calls) == (2, 1, 0)
+
+
+@pytest.mark.asyncio
+async def test_what_was_asked_is_on_the_bill_where_the_answer_is_an_error():
+    with (
+        Provider(lambda body, number: Reply(status=401)) as provider,
+        ttc.tracking() as bill,
+        pytest.raises(openai.AuthenticationError),
+    ):
+        await answered(provider, Extends())
+    assert bill.bill.routing.calls == bill.bill.total.calls == 1
 
 
 @pytest.mark.asyncio
