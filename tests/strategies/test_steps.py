@@ -100,7 +100,19 @@ def proving(seed: int, trust: str):
     return outcome
 
 
-def test_what_ends_in_the_middle_of_a_step_is_not_proven_wrong():
+@pytest.mark.parametrize(("bad", "goes_on"), [("first", False), ("last", True)])
+def test_a_step_that_was_cut_is_not_proven_wrong_yet_but_one_before_it_is(bad, goes_on):
+    def outcome(index, draw):
+        text = (draw.extend or "") + ("one\ntw" if index == 0 else "o")
+        cut = index == 0
+        place = {"first": 0, "last": 4}[bad] if cut else None
+        return Outcome(output=text, score=0.1, first_bad=place, status="truncated" if cut else "answer", ended=not cut)
+
+    draws = play(ttc.EarlyReject(1, below=0, depth=3, steps=STEPS), outcome).draws
+    assert draws[1].extend == ("one\ntw" if goes_on else None)
+
+
+def test_what_is_wrong_only_after_its_end_is_not_proven_wrong():
     def outcome(index, draw):
         text = (draw.extend or "") + f"s{index}"
         return Outcome(output=text, score=0.5, first_bad=len(text))

@@ -35,9 +35,9 @@ class Steps(Brief):
     needed. Elsewhere a step that adds nothing to the text is taken for the end, and the answer is drawn to its end from
     there.
 
-    What is proven wrong is not gone on with: a part of an answer of which a strong verifier names a step, by a
-    `Verdict.first_bad` inside of the text (a proven loss, Winands et al. 2008, "Monte-Carlo Tree Search Solver"). A
-    learned reward proves nothing, so `ttc.verifiers.ProcessReward` never counts as one.
+    What is proven wrong is not gone on with: a part of an answer in which a strong verifier names a step, by a
+    `Verdict.first_bad` before its end (a proven loss, Winands et al. 2008, "Monte-Carlo Tree Search Solver"); a step
+    that `max_tokens` has cut may become right. A learned reward is no proof: `ttc.verifiers.ProcessReward` never is.
 
     Where it fails: thinking that a server keeps out of the text is not gone on with, so a model that thinks should not
     here. A `grammar` in the request binds each step on its own, as servers do it; a `response_format` is refused. And
@@ -264,7 +264,10 @@ def wrong(sample: Sample[Any]) -> bool:
     verdict = sample.verdict
     if verdict is None or verdict.failed or verdict.trust != "strong" or verdict.first_bad is None:
         return False
-    return verdict.first_bad < len((sample.text or "").rstrip())
+    done = sample.text or ""
+    if sample.status == "truncated":  # its last step was cut, and may become right
+        done = done.rpartition(sample.draw.stop[0])[0] if sample.draw.stop else ""
+    return verdict.first_bad < len(done.rstrip())
 
 
 def value_of(sample: Sample[Any]) -> float:
