@@ -1,4 +1,4 @@
-"""Spending by difficulty on the embedded model: a cascade, tiers by agreement, and a task in parts."""
+"""Spending by difficulty on the embedded model: a cascade, four ways to choose a tier, and a task in parts."""
 
 import re
 from typing import Any
@@ -8,7 +8,7 @@ import openai
 
 import ttc_local
 import ttc_middleware as ttc
-from ttc_middleware.strategies import Agreement, Tier
+from ttc_middleware.strategies import Agreement, Classify, FirstScore, Tier
 
 
 def numbers(text: str) -> list[str]:
@@ -39,13 +39,19 @@ async def main(server: ttc_local.Server) -> None:
     cascade = ttc.Cascade([Tier(lead=2, cap=3), Tier(server.model, lead=2, cap=6)], by=last)
     print(await ttc.scale(cascade)(reckon).run([(3, 4)]))
 
-    tiers = {"easy": ttc.Single(), "medium": ttc.BestOfN(4), "hard": ttc.BestOfN(8)}
-    adaptive = ttc.Adaptive(Agreement(by=last), tiers)
-    print(await ttc.scale(adaptive, verifier=adds_up)(reckon).run([(2, 2)]))
+    tiers: dict[str, ttc.Strategy] = {"easy": ttc.Single(), "medium": ttc.BestOfN(4), "hard": ttc.BestOfN(8)}
+    for difficulty in (Agreement(by=last), FirstScore([0.9, 0.5]), Classify(), how_many):
+        adaptive = ttc.Adaptive(difficulty, tiers)
+        print(await ttc.scale(adaptive, verifier=adds_up)(reckon).run([(2, 2)]))
 
     # A model of this size divides nothing sensibly; a function of the arguments does.
     parts = ttc.Decompose(in_parts, ttc.SelfConsistency(3, by=last), parts=3, draws=9)
     print(await ttc.scale(parts, verifier=adds_up)(reckon).run([(3, 4), (2, 6)]))
+
+
+def how_many(sums: list[tuple[int, int]]) -> str:
+    """The tier of a call, by nothing but its arguments."""
+    return "easy" if len(sums) == 1 else "hard"
 
 
 def in_parts(sums: list[tuple[int, int]]) -> list[str]:

@@ -18,7 +18,10 @@ def in_order(sample: ttc.Sample[Any], messages: Any) -> ttc.Verdict:
     digits, wanted = (sample.text or "").split(), sorted(messages[-1]["content"].split()[1:])
     so_far = digits == wanted[: len(digits)]
     done = digits == wanted
-    return ttc.Verdict(1.0 if done else 0.5 * len(digits) / len(wanted) if so_far else 0.0, accepted=done)
+    # What begins wrongly is never gone on with.
+    first_bad = None if so_far else 0
+    score = 1.0 if done else 0.5 * len(digits) / len(wanted) if so_far else 0.0
+    return ttc.Verdict(score, accepted=done, first_bad=first_bad)
 
 
 def asked(question: str) -> Any:
@@ -38,13 +41,14 @@ def main() -> None:
         ttc.DVTS(6, 2, depth=4, steps=steps),
         ttc.MCTS(12, depth=4, exploration=0.5, steps=steps),
         ttc.ParticleFilter(6, depth=4, steps=steps),
+        ttc.DVTS(4, 2, depth=4, steps=steps, value=ttc.MonteCarloValue(3, stop="all")),
     ]
     with ttc_local.serve() as server:
         client = openai.OpenAI(base_url=server.base_url, api_key="none")
         for strategy in searches:
             scaled = ttc_openai.wrap(client, strategy, verifier=in_order)
             found = 0
-            with ttc.tracking() as spent:
+            with ttc.tracking(results=True) as spent:
                 for question in QUESTIONS:
                     reply = scaled.chat.completions.create(
                         model=server.model,
@@ -58,6 +62,10 @@ def main() -> None:
             cached = spent.bill.total.cached_tokens
             if cached is not None:  # what is dropped on the way has not said
                 print(f"  {cached:,} prompt tokens came from the server's cache")
+    # What the last one's roll-outs say of each prefix, to train a reward model on.
+    rows = [row for result in spent.results for row in ttc.strategies.step_labels(result)]
+    for row in rows[:3]:
+        print(f"  {row['prefix']!r}: {row['verified']} of {row['rollouts']} roll-outs are right")
 
 
 if __name__ == "__main__":

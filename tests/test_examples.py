@@ -46,7 +46,8 @@ def bill_in(line):
     assert found, f"no bill in {line!r}"
     total, usd, calls, rest = found.groups()
     shares = {
-        name: number(count) for count, name in re.findall(r"([\d,]+) (visible|reasoning|discarded|verifying)", rest)
+        name: number(count)
+        for count, name in re.findall(r"([\d,]+) (visible|reasoning|discarded|verifying|routing)", rest)
     }
     assert sum(shares.values()) == number(total), line
     return Printed(number(total), None if usd is None else Decimal(usd), int(calls), shares, "lower bound" not in rest)
@@ -122,12 +123,15 @@ def test_example_by_difficulty():
     lines = run("by_difficulty")
 
     heads = [place for place, line in enumerate(lines) if line.startswith("__main__:")]
-    cascade, adaptive, parts = (lines[a:b] for a, b in zip(heads, [*heads[1:], None], strict=True))
+    cascade, *adaptive, parts = (lines[a:b] for a, b in zip(heads, [*heads[1:], None], strict=True))
     assert "(Cascade((Tier(None, cap=3), Tier(" in cascade[0]
     assert 2 <= len(cascade) - 2 <= 9
-    assert "(Adaptive(Agreement(2, by=last), {'easy': Single(), 'medium': BestOfN(4), " in adaptive[0]
-    # Two that are kept; then four and eight more at most.
-    assert 1 <= len(adaptive) - 2 <= 2 + 4 + 8
+    ways = ["Agreement(2, by=last)", "FirstScore((0.9, 0.5))", "Classify(None)", "how_many"]
+    for way, printed in zip(ways, adaptive, strict=True):
+        assert f"(Adaptive({way}, {{'easy': Single(), 'medium': BestOfN(4), " in printed[0]
+        # Two that are kept at most; then one, four and eight more at most.
+        assert 1 <= len(printed) - 2 <= 2 + 1 + 4 + 8
+        assert ("routing" in printed[1]) == (way == "Classify(None)")
     assert "(Decompose(in_parts, SelfConsistency(3, by=last), " in parts[0]
     assert 2 + 1 <= len(parts) - 2 <= 6 + 2
 
@@ -443,7 +447,7 @@ def test_example_budget_forcing():
 def test_example_search_steps():
     lines = run("search_steps")
     heads = [line for line in lines if " right; " in line]
-    assert [head.split(":")[0] for head in heads] == ["Single", "BeamSearch", "DVTS", "MCTS", "ParticleFilter"]
+    assert [head.split(":")[0] for head in heads] == ["Single", "BeamSearch", "DVTS", "MCTS", "ParticleFilter", "DVTS"]
     for head in heads:
         assert re.search(r": [0-2] of 2 right; ", head)
         bill = bill_in(head)
@@ -451,4 +455,24 @@ def test_example_search_steps():
         assert ("discarded" in bill.shares) == (not head.startswith("Single"))
     # Of one question, each step's prompt is what the step before it has paid for.
     cached = [re.fullmatch(r"  ([\d,]+) prompt tokens came from the server's cache", line) for line in lines]
-    assert sum(1 for each in cached if each and number(each[1]) > 0) == len(lines) - len(heads) >= 1
+    labels = [line for line in lines if re.fullmatch(r"  '.*': \d of \d+ roll-outs are right", line)]
+    assert 1 <= len(labels) <= 3
+    assert sum(1 for each in cached if each and number(each[1]) > 0) == len(lines) - len(heads) - len(labels) >= 1
+
+
+@pytest.mark.slow
+def test_example_votes():
+    lines = run("votes")
+    plain, adaptive, windowed, logprob, stated, fields, universal, same = lines
+    for line in lines:
+        assert line.startswith("SelfConsistency(")
+        assert bill_in(line).calls >= 1
+    assert "'animal' after" in plain or "'place' after" in plain or "'person' after" in plain
+    assert "stop=AdaptiveConsistency(0.95)" in adaptive
+    # Windows of four.
+    assert int(re.search(r"after (\d+) samples", windowed)[1]) % 4 == 0
+    assert "weight='logprob'" in logprob
+    assert "weight=CISC()" in stated
+    assert re.search(r"'\{\"kind\": \"(place|person)\", \"wet\": (true|false)\}' after", fields)
+    assert bill_in(universal).shares["routing"] > 0
+    assert "same=alike" in same
