@@ -37,6 +37,9 @@ def strategies(family: Family) -> dict[str, ttc.Strategy]:
     """The searches, by what tables call them."""
     steps = ttc.Steps("\n", max_tokens=family.step_tokens, ends=family.ends)
     return {
+        "beam 8/4": ttc.BeamSearch(8, 4, depth=10, steps=steps),
+        "DVTS 8/2": ttc.DVTS(8, 2, depth=10, steps=steps),
+        "particle filter 8": ttc.ParticleFilter(8, depth=10, steps=steps),
         "beam 16/4": ttc.BeamSearch(16, 4, depth=10, steps=steps),
         "DVTS 16/4": ttc.DVTS(16, 4, depth=10, steps=steps),
         "particle filter 16": ttc.ParticleFilter(16, depth=10, steps=steps),

@@ -111,11 +111,9 @@ def test_the_effective_number_is_n_for_equal_weights_and_1_where_one_has_all():
     assert weights.effective == pytest.approx(4)
     weights.add([0.0, -math.inf, -math.inf, -math.inf])
     assert weights.effective == pytest.approx(1)
-    assert not weights.dead
     assert weights.resampled(random.Random(0), below=0.5) == [0, 0, 0, 0]
     assert weights.logs == [0.0] * 4
     weights.add([-math.inf] * 4)
-    assert weights.dead
     assert weights.log_evidence == -math.inf
 
 

@@ -28,11 +28,6 @@ class Weights:
         self.logs = [log + increment for log, increment in zip(self.logs, increments, strict=True)]
 
     @property
-    def dead(self) -> bool:
-        """Whether no particle has any weight left."""
-        return max(self.logs) == -math.inf
-
-    @property
     def shares(self) -> list[float]:
         """The weights, made to add up to 1; not to be asked of dead ones."""
         top = max(self.logs)

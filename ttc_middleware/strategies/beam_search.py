@@ -68,7 +68,7 @@ def narrowing(walk: Walk, beams: int, expand: int, depth: int) -> Part:
     complete = 0
     for to_come in reversed(range(depth)):
         level = yield from walk.draw(parents)
-        complete += sum(sample.whole for sample in level)
+        complete += sum(sample.whole and not wrong(sample) for sample in level)
         if not level or complete >= beams or walk.won is not None:
             return
         if not to_come or all(map(wrong, level)):  # drawn again where all of it is wrong

@@ -27,7 +27,9 @@ class ParticleFilter(StepSearch):
     each step *multiplies* the weight by what the odds have become over what they were, so that a prefix is weighed
     once; weighing it anew after every step, as the authors' code does, counts early steps again at every resampling
     and is greedier than what it samples from. Resampling is systematic, and only where the effective number of
-    particles is low. Answers that have ended keep their weight and are resampled with the others.
+    particles is low. Answers that have ended keep their weight and are resampled with the others. A step that is proven
+    wrong in all particles is drawn again, and counts towards `depth` (after Del Moral et al. 2015, "The Alive Particle
+    Filter").
 
     Ends with the first accepted answer, or when all have ended; then the answer with the highest score is returned, as
     in the authors' code, of all that were drawn.
@@ -77,6 +79,11 @@ class ParticleFilter(StepSearch):
             drawn = yield from self._drawn(walk, [particles[place] for place in going], last=level == self.depth)
             if not drawn or walk.won is not None:
                 return
+            ended = [place for place in range(self.n) if weights.logs[place] > -math.inf and place not in going]
+            if not ended and not any(map(_counts, drawn)):
+                if any(map(wrong, drawn)):
+                    continue
+                return
             for place, sample in zip(going, drawn, strict=True):
                 particles[place] = sample
             values: list[float] = yield from walk.values(drawn)
@@ -86,7 +93,7 @@ class ParticleFilter(StepSearch):
             weights.add(
                 [after - before if after > -math.inf else after for after, before in zip(now, odds, strict=True)]
             )
-            if weights.dead or walk.won is not None:
+            if walk.won is not None:
                 return
             chosen = weights.resampled(chance, below=self.resample_below)
             places = range(self.n) if chosen is None else chosen
