@@ -45,10 +45,11 @@ def strategies(family: Family) -> dict[str, ttc.Strategy]:
         "particle filter 16": ttc.ParticleFilter(16, depth=10, steps=steps),
         "MCTS-50": ttc.MCTS(50, 3, depth=10, steps=steps),
         "MCTS-200": ttc.MCTS(200, 3, depth=10, steps=steps),
+        "EarlyReject 4": ttc.EarlyReject(4, below=0, starts=64, depth=10, steps=steps),
     }
 
 
-ONE_BY_ONE = frozenset({"MCTS-50", "MCTS-200"})
+ONE_BY_ONE = frozenset({"MCTS-50", "MCTS-200", "EarlyReject 4"})
 """Those that draw little at a time."""
 
 
