@@ -14,8 +14,8 @@ import pytest
 from fake_model import Completion, Model, Refused
 
 import ttc_middleware as ttc
-from ttc_middleware import _calibration_runs
-from ttc_middleware._calibration_figures import largest_drop
+from ttc_middleware.calibration import _work
+from ttc_middleware.calibration._figures import largest_drop
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("fresh")]
 
@@ -309,7 +309,7 @@ async def test_a_function_that_only_fails_says_so_before_everything_is_spent(tmp
 
     with pytest.raises(KeyError, match="choices"):
         await ttc.calibrate_thinking(solve, questions(100), ["low"], is_right, file=tmp_path / "f", at_once=1)
-    assert len(asked) == _calibration_runs.HOPELESS
+    assert len(asked) == _work.HOPELESS
     with pytest.raises(KeyError, match="choices"):
         await ttc.calibrate_thinking(solve, questions(2), ["low"], is_right)
 

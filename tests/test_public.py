@@ -44,7 +44,14 @@ def test_every_name_that_is_promised_is_there_and_no_other():
 
 
 @pytest.mark.parametrize(
-    "package", ["ttc_middleware", "ttc_middleware.strategies", "ttc_middleware.verifiers", *ADAPTERS]
+    "package",
+    [
+        "ttc_middleware",
+        "ttc_middleware.calibration",
+        "ttc_middleware.strategies",
+        "ttc_middleware.verifiers",
+        *ADAPTERS,
+    ],
 )
 def test_what_is_public_explains_itself(package):
     module = importlib.import_module(package)

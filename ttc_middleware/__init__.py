@@ -7,7 +7,6 @@ from typing import Any as _Any
 from . import strategies
 from ._account import Balance
 from ._budget import Budget
-from ._calibrate import calibrate_thinking
 from ._efforts import EffortQuantiles
 from ._engine import result_of
 from ._errors import (
@@ -50,6 +49,7 @@ from ._types import (
     Verdict,
     Verifier,
 )
+from .calibration import calibrate_thinking
 from .strategies import (
     ABMCTS,
     DVTS,

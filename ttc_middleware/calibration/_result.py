@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from .verifiers._figures import Estimate
+from ttc_middleware.verifiers._figures import Estimate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +120,7 @@ class Calibration:
             ValueError: there is nothing to draw: no problem is complete, or no tokens were observed.
             OSError: the file cannot be written.
         """
-        from ._calibration_plot import draw  # noqa: PLC0415  # an extra, and slow to import
+        from ._plot import draw  # noqa: PLC0415  # an extra, and slow to import
 
         draw(self, path)
 
@@ -132,7 +132,7 @@ class Calibration:
             ValueError: there is nothing to draw: no problem is complete, or no tokens were observed.
             OSError: the file cannot be written.
         """
-        from ._calibration_page import write  # noqa: PLC0415  # an extra, and slow to import
+        from ._page import write  # noqa: PLC0415  # an extra, and slow to import
 
         write(self, path, [*self._heading, *self._found, *self._spending], self._tables)
 

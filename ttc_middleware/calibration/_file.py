@@ -17,7 +17,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, cast
 
-from ._calibration_figures import Run
+from ._figures import Run
 
 VERSION = 1
 _SHORT = 8  # bytes of a digest

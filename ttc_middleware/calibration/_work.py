@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING, Any, cast
 import anyio
 import anyio.to_thread
 
-from ._calibration_figures import Run
-from ._context import SCOPE
-from ._engine import result_of
-from ._errors import BudgetError, BudgetExceeded
-from ._policy import Policy
-from ._types import Result, Sample, Usage, Verdict
-from ._verify import Check
-from ._wrapped import ScaledFunction, is_async
-from .verifiers.measuring import verdict_on
+from ttc_middleware._context import SCOPE
+from ttc_middleware._engine import result_of
+from ttc_middleware._errors import BudgetError, BudgetExceeded
+from ttc_middleware._policy import Policy
+from ttc_middleware._types import Result, Sample, Usage, Verdict
+from ttc_middleware._verify import Check
+from ttc_middleware._wrapped import ScaledFunction, is_async
+from ttc_middleware.verifiers.measuring import verdict_on
+
+from ._figures import Run
 
 if TYPE_CHECKING:
-    from ._calibration_file import RunFile
+    from ._file import RunFile
 
 _PASSING = ("rate limited", "server error", "connection")
 """Faults of the service, which say nothing of how much was thought. A timeout may."""

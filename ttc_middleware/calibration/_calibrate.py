@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import anyio.to_thread
 
-from ._answers import answer_key
-from ._budget import Budget
-from ._policy import Policy, policy, tracking
-from ._scale import scale
-from ._site import disabled
-from ._thinking import ThinkingLike
-from ._verify import prepare
-from ._wrapped import ScaledFunction
-from .strategies.single import Single
+from ttc_middleware._answers import answer_key
+from ttc_middleware._budget import Budget
+from ttc_middleware._policy import Policy, policy, tracking
+from ttc_middleware._scale import scale
+from ttc_middleware._site import disabled
+from ttc_middleware._thinking import ThinkingLike
+from ttc_middleware._verify import prepare
+from ttc_middleware._wrapped import ScaledFunction
+from ttc_middleware.strategies.single import Single
 
 if TYPE_CHECKING:
-    from ._calibration import Calibration
-    from ._calibration_figures import Run
-    from ._calibration_file import RunFile
+    from ._figures import Run
+    from ._file import RunFile
+    from ._result import Calibration
 
 
 async def calibrate_thinking(
@@ -93,10 +93,10 @@ async def calibrate_thinking(
         OSError: the file cannot be read or written.
         Exception: what `fn` raises, where it has nothing else to offer from the start.
     """
-    from ._calibration import Calibration  # noqa: PLC0415  # only for those who calibrate
-    from ._calibration_figures import figures_of  # noqa: PLC0415  # as above
-    from ._calibration_file import RunFile  # noqa: PLC0415  # as above
-    from ._calibration_runs import Work  # noqa: PLC0415  # as above
+    from ._figures import figures_of  # noqa: PLC0415  # as above
+    from ._file import RunFile  # noqa: PLC0415  # as above
+    from ._result import Calibration  # noqa: PLC0415  # only for those who calibrate
+    from ._work import Work  # noqa: PLC0415  # as above
 
     if disabled():
         raise RuntimeError("calibrate_thinking() scales, and TTC_DISABLED is set")

@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ._calibration import Decline, Row, Versus, Wider
-from .verifiers._figures import Estimate, best_of, mean_of, voted
+from ttc_middleware.verifiers._figures import Estimate, best_of, mean_of, voted
+
+from ._result import Decline, Row, Versus, Wider
 
 _ORDERS = 100  # random orders of a problem's samples that its vote is averaged over
 _FLIPS = 2_000

@@ -10,7 +10,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from ._calibration_plot import draw
+from ._plot import draw
 
 _STYLE = """
 body { margin: 2.5rem auto; max-width: 56rem; padding: 0 1.25rem; background: #fff; color: #1a1a1a;
