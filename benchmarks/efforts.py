@@ -19,7 +19,7 @@ import time
 
 from recorded import arguments, questions
 
-from ttc_middleware._efforts import WINDOW, conformal
+from ttc_middleware.thinking._efforts import WINDOW, conformal
 
 LEVELS = (0.5, 0.8, 0.9, 0.95, 0.99)
 KNOWN = 200

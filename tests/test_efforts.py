@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from nightly import thorough
 
 import ttc_middleware as ttc
-from ttc_middleware import _efforts
+from ttc_middleware.thinking import _efforts
 
 LEVELS = [0.5, 0.8, 0.9, 0.95, 0.99]
 

@@ -7,7 +7,6 @@ from typing import Any as _Any
 from . import strategies
 from ._account import Balance
 from ._budget import Budget
-from ._efforts import EffortQuantiles
 from ._engine import result_of
 from ._errors import (
     BadResponse,
@@ -29,7 +28,6 @@ from ._prices import Price
 from ._scale import current_draw, on_win, record_usage, scale, verifiable
 from ._scratchpad import Thoughts, extract_thinking
 from ._search import best, gather
-from ._thinking import Thinking
 from ._tree import Tree, TreeNode
 from ._types import (
     Adapter,
@@ -76,6 +74,8 @@ from .strategies import (
     Steps,
     ThinkLonger,
 )
+from .thinking._amount import Thinking
+from .thinking._efforts import EffortQuantiles
 
 if _TYPE_CHECKING:
     from . import verifiers

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from ._context import TAB, Tab
-from ._efforts import EffortQuantiles
-from ._thinking import Effort
 from ._types import Reading, Request, Usage
+from .thinking._amount import Effort
+from .thinking._efforts import EffortQuantiles
 
 KEPT = 0.95
 """How often a call keeps to the tokens that it was given an effort for."""

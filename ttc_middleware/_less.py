@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ._leaf import Leaf
-from ._thinking import Thinking
 from ._types import Adapter, Call, Capability, Draw, Reading
+from .thinking._amount import Thinking
 
 _LESS = Thinking(effort="low")
 _LOW = ("minimal", "low")

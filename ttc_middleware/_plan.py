@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ._budget import Budget
-from ._thinking import Thinking
 from ._types import Adapter, Call, Capability, Draw, Reading, Request, Strategy, T
 from ._verify import Check
+from .thinking._amount import Thinking
 
 Invoke = Callable[[Call], Awaitable[T]]
 OnReject = Literal["best", "raise"]

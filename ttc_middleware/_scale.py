@@ -15,9 +15,9 @@ from ._leaf import report
 from ._plan import OnReject, PlainFunction
 from ._site import Site
 from ._strategy import check_strategy
-from ._thinking import ThinkingLike
 from ._types import Adapter, Draw, Strategy, T, Usage, Verifier
 from ._wrapped import DEFERRED, AsyncScaled, P, Scaled, ScaledFunction, function_of, is_async
+from .thinking._amount import ThinkingLike
 
 
 def scale(

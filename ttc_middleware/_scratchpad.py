@@ -6,7 +6,7 @@ import re
 from typing import Any, NamedTuple, cast
 
 from ._shapes import get
-from ._thinking import Thinking
+from .thinking._amount import Thinking
 
 # Tags that open thoughts, and those that close them. <think> is most models' (DeepSeek, Qwen, GLM, …), ◁think▷ Kimi's,
 # [THINK] Mistral's, <seed:think> Seed's, <|channel>thought … <channel|> Gemma's. What closes one closes any: models mix

@@ -13,10 +13,10 @@ from ._context import SCOPE, SETTINGS, warn_once
 from ._plan import OnReject, PlainFunction, Plan
 from ._policy import Policy, PolicyScope, check_options
 from ._strategy import asks, check_strategy, judges, needs, needs_verifier, suited
-from ._thinking import Thinking, ThinkingLike, thinking_of
 from ._types import Adapter, Capability, Strategy
 from ._verify import Check, prepare
 from .strategies.single import Single
+from .thinking._amount import Thinking, ThinkingLike, thinking_of
 
 _V = TypeVar("_V")
 _NO_POLICY = Policy()

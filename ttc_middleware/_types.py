@@ -17,7 +17,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Generic, Literal, Optional, Protocol, TypeAlias, TypeVar, Union
 
 from ._brief import Brief, short
-from ._thinking import Thinking, ThinkingLike, thinking_of
+from .thinking._amount import Thinking, ThinkingLike, thinking_of
 
 if TYPE_CHECKING:
     from ._tree import Tree

@@ -15,9 +15,7 @@ from ._answers import stated_answer
 from ._bill import routing_of
 from ._calls import model_call, model_call_sync, seconds_left
 from ._context import LARGEST, OWNED, SCOPE, TAB, Scope, Tab, warn_once
-from ._dials import ANSWER, NOMINAL, Api, Dial, asks_to_think, dial, effort_asked, fitted, written
 from ._engine import search
-from ._families import Backend
 from ._instrument import patch, wanted
 from ._leaf import BODY, Leaf
 from ._learnt import effort_within
@@ -29,11 +27,13 @@ from ._scratchpad import asks_for_scratchpad, scratchpad, share_of_thought
 from ._shape_streams import StreamUsage
 from ._shapes import Told, get, make_usage, mean_logprob, read_usage, reported_usd, whole
 from ._site import Site, disabled
-from ._thinking import ThinkingLike
 from ._types import Adapter, Call, Draw, Result
 from ._watch import Seen, Watcher, calling, set_watcher, watching
 from ._witness import Witnessed
 from .strategies.single import Single
+from .thinking._amount import ThinkingLike
+from .thinking._dials import ANSWER, NOMINAL, Api, Dial, asks_to_think, dial, effort_asked, fitted, written
+from .thinking._families import Backend
 
 __all__ = [
     "ANSWER",

@@ -16,10 +16,10 @@ from ttc_middleware._budget import Budget
 from ttc_middleware._policy import Policy, policy, tracking
 from ttc_middleware._scale import scale
 from ttc_middleware._site import disabled
-from ttc_middleware._thinking import ThinkingLike
 from ttc_middleware._verify import prepare
 from ttc_middleware._wrapped import ScaledFunction
 from ttc_middleware.strategies.single import Single
+from ttc_middleware.thinking._amount import ThinkingLike
 
 if TYPE_CHECKING:
     from ._figures import Run

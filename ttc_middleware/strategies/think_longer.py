@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 from ttc_middleware._brief import Brief
 from ttc_middleware._search import best, gather
-from ttc_middleware._thinking import ThinkingLike, thinking_of
 from ttc_middleware._types import Call, Capability, Draw, Sample, Search, T
+from ttc_middleware.thinking._amount import ThinkingLike, thinking_of
 
 
 @dataclass(frozen=True, repr=False)

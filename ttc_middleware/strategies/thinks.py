@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ttc_middleware._strategy import begin, check_strategy, needs
-from ttc_middleware._thinking import ThinkingLike, thinking_of
 from ttc_middleware._types import Call, Cancel, Capability, Draw, Sample, Search, Strategy
+from ttc_middleware.thinking._amount import ThinkingLike, thinking_of
 
 from ._around import Around
 

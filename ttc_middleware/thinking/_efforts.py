@@ -8,7 +8,7 @@ from bisect import insort
 from collections import OrderedDict, deque
 from collections.abc import Hashable, Iterable, Sequence
 
-from ._thinking import EFFORTS
+from ._amount import EFFORTS
 
 WINDOW = 256
 """Calls that are remembered of one effort; what is older says little of today's traffic."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-from ._thinking import EFFORTS, Effort
+from ._amount import EFFORTS, Effort
 
 Backend = Literal["vllm", "sglang", "llama.cpp"]
 """What serves a model of one's own: each has a parameter of its own for how much to think."""

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias, cast
 
+from ._amount import EFFORTS, Effort, Thinking
 from ._families import Backend, Family, family_of
-from ._thinking import EFFORTS, Effort, Thinking
 
 Api = Literal["chat", "responses", "messages", "litellm", "native"]
 """What is spoken: OpenAI's two APIs, Anthropic's, litellm's keywords; "native": a framework writes by itself."""
