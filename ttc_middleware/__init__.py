@@ -31,7 +31,6 @@ from ._search import best, gather
 from ._tree import Tree, TreeNode
 from ._types import (
     Adapter,
-    Bill,
     Call,
     Cancel,
     Capability,
@@ -43,10 +42,10 @@ from ._types import (
     Search,
     Strategy,
     ToolCall,
-    Usage,
     Verdict,
     Verifier,
 )
+from ._usage import Bill, Usage
 from .calibration import calibrate_thinking
 from .strategies import (
     ABMCTS,

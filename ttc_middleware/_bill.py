@@ -8,7 +8,8 @@ from typing import Any
 
 from ._context import Entry, Tab
 from ._leaf import share_of, visible_bill
-from ._types import EXACT, Bill, Sample, Usage
+from ._types import Sample
+from ._usage import EXACT, Bill, Usage
 
 _UNSEEN = Usage(0)
 """What it cost, nobody knows; known figures are added to it."""

@@ -26,7 +26,8 @@ from ._spans import MLFLOW, OPENINFERENCE, Current, end, foreign, now, start, ta
 if TYPE_CHECKING:
     from ._context import Entry
     from ._prices import Cost
-    from ._types import Reading, Request, Usage
+    from ._types import Reading, Request
+    from ._usage import Usage
 
 
 class CallSpan:

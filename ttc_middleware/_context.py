@@ -21,7 +21,8 @@ from ._account import Account
 from ._errors import BudgetExceeded
 from ._keys import Keys
 from ._ledger import Ledger
-from ._types import Bill, Draw, Fault, Usage
+from ._types import Draw, Fault
+from ._usage import Bill, Usage
 
 if TYPE_CHECKING:
     from ._prices import Price

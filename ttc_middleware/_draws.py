@@ -22,7 +22,8 @@ from ._faults import classify
 from ._judging import Judge, from_inside
 from ._leaf import amounts
 from ._plan import Invoke, Plan
-from ._types import Call, Draw, Fault, Reading, Sample, Usage
+from ._types import Call, Draw, Fault, Reading, Sample
+from ._usage import Usage
 from ._verify import prepare
 
 _EMPTY = Reading(status="failed", fault="empty")

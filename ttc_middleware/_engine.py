@@ -26,7 +26,8 @@ from ._plan import Invoke, Plan
 from ._record import line_of
 from ._search import NoSamples
 from ._strategy import begin, needs_all
-from ._types import Bill, Call, Cancel, Capability, Draw, Request, Result, Sample, Search, StopReason, T
+from ._types import Call, Cancel, Capability, Draw, Request, Result, Sample, Search, StopReason, T
+from ._usage import Bill
 
 _PATIENCE = 1_000  # how often a strategy may ask on after it was told that no more will come
 

@@ -22,7 +22,8 @@ from ._learnt import learn
 from ._pace import patience, saw
 from ._prices import Cost, find
 from ._spans import NO_SPAN, Current, counted
-from ._types import EXACT, Adapter, Bill, Call, Capability, Reading, Request, Usage
+from ._types import Adapter, Call, Capability, Reading, Request
+from ._usage import EXACT, Bill, Usage
 
 FLOOR = 256
 """A budget never clamps `max_tokens` below this: fewer tokens are paid for and rarely an answer."""

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from ._context import TAB, Tab
-from ._types import Reading, Request, Usage
+from ._types import Reading, Request
+from ._usage import Usage
 from .thinking._amount import Effort
 from .thinking._efforts import EffortQuantiles
 

@@ -12,7 +12,8 @@ from ._context import OWNED, Entry, Scope
 from ._faults import Failure, classify
 from ._leaf import Leaf
 from ._prices import Cost
-from ._types import Adapter, Call, Reading, Request, Usage
+from ._types import Adapter, Call, Reading, Request
+from ._usage import Usage
 
 R = TypeVar("R")
 

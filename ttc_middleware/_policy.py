@@ -21,7 +21,8 @@ from ._plan import OnReject
 from ._prices import Price
 from ._record import Recorder
 from ._strategy import check_strategy
-from ._types import Bill, Result, Strategy, Usage
+from ._types import Result, Strategy
+from ._usage import Bill, Usage
 from .thinking._amount import Thinking, ThinkingLike, thinking_of
 
 PolicyScope = Literal["function", "model_calls"]

@@ -9,7 +9,7 @@ from decimal import Decimal, localcontext
 from typing import NamedTuple, Protocol, Union
 
 from ._budget import NANO
-from ._types import EXACT, Usage
+from ._usage import EXACT, Usage
 
 MILLION = 10**6
 Amount = Union[Decimal, str, float]

@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import Any
 
 from ._price import MILLION, Cost, Price, Prices
-from ._types import EXACT, Usage
+from ._usage import EXACT, Usage
 
 # How genai-prices asks for the price of a tier.
 _CONTEXTS: Mapping[str, Mapping[str, str]] = {

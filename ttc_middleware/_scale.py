@@ -15,7 +15,8 @@ from ._leaf import report
 from ._plan import OnReject, PlainFunction
 from ._site import Site
 from ._strategy import check_strategy
-from ._types import Adapter, Draw, Strategy, T, Usage, Verifier
+from ._types import Adapter, Draw, Strategy, T, Verifier
+from ._usage import Usage
 from ._wrapped import DEFERRED, AsyncScaled, P, Scaled, ScaledFunction, function_of, is_async
 from .thinking._amount import ThinkingLike
 

@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Literal, NamedTuple, cast
 
-from ._types import EXACT, Usage
+from ._usage import EXACT, Usage
 
 Api = Literal["openai", "anthropic", "gemini", "bedrock"]
 

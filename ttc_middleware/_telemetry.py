@@ -30,7 +30,8 @@ from ._metrics import count_search
 from ._spans import NO_SPAN, OPENINFERENCE, Current, counted, end, keep_usage_off, now, start, tagged, tells_usage
 
 if TYPE_CHECKING:
-    from ._types import Bill, Draw, Result, Sample, Verdict
+    from ._types import Draw, Result, Sample, Verdict
+    from ._usage import Bill
 
 __all__ = [
     "NO_SPAN",

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ._brief import short
-from ._types import Result, Sample, Usage
+from ._types import Result, Sample
+from ._usage import Usage
 
 _WIDTH = 100
 _MOST = 200

@@ -10,7 +10,8 @@ from typing import Any, cast
 
 from ._errors import VerifierFailed
 from ._inspect import label, parameters, takes_sample
-from ._types import Sample, Usage, Verdict
+from ._types import Sample, Verdict
+from ._usage import Usage
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 

@@ -20,7 +20,8 @@ from ._engine import search
 from ._plan import Plan
 from ._policy import Tracking
 from ._site import Site, disabled
-from ._types import Bill, Call, Result, T_co, Usage
+from ._types import Call, Result, T_co
+from ._usage import Bill, Usage
 from ._watch import calling
 from .strategies.single import Single
 

@@ -22,7 +22,7 @@ from . import _spans
 from ._context import OWNED, SCOPE, SETTINGS, TAB, Entry, Scope, Tab
 from ._leaf import report
 from ._prices import find
-from ._types import Usage
+from ._usage import Usage
 
 __all__ = ["UsageProcessor"]
 

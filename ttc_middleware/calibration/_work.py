@@ -14,7 +14,8 @@ from ttc_middleware._context import SCOPE
 from ttc_middleware._engine import result_of
 from ttc_middleware._errors import BudgetError, BudgetExceeded
 from ttc_middleware._policy import Policy
-from ttc_middleware._types import Result, Sample, Usage, Verdict
+from ttc_middleware._types import Result, Sample, Verdict
+from ttc_middleware._usage import Usage
 from ttc_middleware._verify import Check
 from ttc_middleware._wrapped import ScaledFunction, is_async
 from ttc_middleware.verifiers.measuring import verdict_on

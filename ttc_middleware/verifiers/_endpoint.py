@@ -8,7 +8,7 @@ from typing import Any, cast
 from urllib.parse import SplitResult
 
 from ttc_middleware._errors import VerifierFailed
-from ttc_middleware._types import Usage
+from ttc_middleware._usage import Usage
 
 from ._fence import defused
 from ._http import address, number, post

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
 
 from ttc_middleware._inspect import label, parameters, takes_sample
-from ttc_middleware._types import Call, Draw, Sample, Trust, Usage, Verdict
+from ttc_middleware._types import Call, Draw, Sample, Trust, Verdict
+from ttc_middleware._usage import Usage
 from ttc_middleware._verify import Check, prepare, verdict_of
 
 from ._feedback import bounded

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Union, cast
 
 from ttc_middleware._errors import VerifierFailed
-from ttc_middleware._types import Usage, Verdict
+from ttc_middleware._types import Verdict
+from ttc_middleware._usage import Usage
 
 from ._ask import Ask, Unreadable, asked, called, object_in, whole_number, words
 from ._endpoint import StepEndpoint

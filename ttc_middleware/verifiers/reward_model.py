@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from ttc_middleware._errors import VerifierFailed
-from ttc_middleware._types import Usage, Verdict
+from ttc_middleware._types import Verdict
+from ttc_middleware._usage import Usage
 
 from ._ask import called
 from ._endpoint import Endpoint
