@@ -26,7 +26,6 @@ from ._limits import balance, reset_budget
 from ._policy import Policy, configure, policy, tags, tracking
 from ._prices import Price
 from ._scale import current_draw, on_win, record_usage, scale, verifiable
-from ._scratchpad import Thoughts, extract_thinking
 from ._search import best, gather
 from ._tree import Tree, TreeNode
 from ._types import (
@@ -75,6 +74,7 @@ from .strategies import (
 )
 from .thinking._amount import Thinking
 from .thinking._efforts import EffortQuantiles
+from .thinking._scratchpad import Thoughts, extract_thinking
 
 if _TYPE_CHECKING:
     from . import verifiers

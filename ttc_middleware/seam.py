@@ -23,7 +23,6 @@ from ._onlooker import onlook, onlook_sync
 from ._plan import OnReject, PlainFunction, Plan
 from ._record import lines as record_lines
 from ._scale import Decorator
-from ._scratchpad import asks_for_scratchpad, scratchpad, share_of_thought
 from ._shape_streams import StreamUsage
 from ._shapes import Told, get, make_usage, mean_logprob, read_usage, reported_usd, whole
 from ._site import Site, disabled
@@ -34,6 +33,7 @@ from .strategies.single import Single
 from .thinking._amount import ThinkingLike
 from .thinking._dials import ANSWER, NOMINAL, Api, Dial, asks_to_think, dial, effort_asked, fitted, written
 from .thinking._families import Backend
+from .thinking._scratchpad import asks_for_scratchpad, scratchpad, share_of_thought
 
 __all__ = [
     "ANSWER",

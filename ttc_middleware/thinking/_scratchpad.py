@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple, cast
 
-from ._shapes import get
-from .thinking._amount import Thinking
+from ttc_middleware._shapes import get
+
+from ._amount import Thinking
 
 # Tags that open thoughts, and those that close them. <think> is most models' (DeepSeek, Qwen, GLM, …), ◁think▷ Kimi's,
 # [THINK] Mistral's, <seed:think> Seed's, <|channel>thought … <channel|> Gemma's. What closes one closes any: models mix
