@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from nightly import thorough
 
 import ttc_middleware as ttc
-from ttc_middleware import _price_tables
-from ttc_middleware._prices import find
+from ttc_middleware.prices import _tables
+from ttc_middleware.prices._find import find
 
 TIERS = {None: "", "batch": "_batches", "flex": "_flex", "priority": "_priority"}
 LONG = ttc.Usage(
@@ -45,7 +45,7 @@ def test_genai_prices_are_what_it_says_itself_for_every_model_length_and_tier(pr
     models = next(each.models for each in get_snapshot().providers if each.id == provider)
     checked = 0
     for model in models[:40]:
-        prices = _price_tables.from_genai_prices(provider, model.id)
+        prices = _tables.from_genai_prices(provider, model.id)
         for usage in (SHORT, LONG):
             counts = {
                 "input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens,
@@ -89,7 +89,7 @@ def model_cost():
 
 @pytest.fixture
 def only_litellm(monkeypatch, model_cost):
-    monkeypatch.setattr(_price_tables, "from_genai_prices", lambda provider, model: None)
+    monkeypatch.setattr(_tables, "from_genai_prices", lambda provider, model: None)
     monkeypatch.setitem(sys.modules, "litellm", types.SimpleNamespace(model_cost=model_cost))
 
 
@@ -112,7 +112,7 @@ def test_litellms_tiers_long_prompts_and_cache_writes_are_priced(model, above, t
     written = each("cache_creation_input_token_cost") or price
     hour = each("cache_creation_input_token_cost_above_1hr") or written
     fresh = usage.input_tokens - usage.cached_tokens - usage.cache_write_tokens
-    cost = _price_tables.from_litellm("", model).cost(usage, tier)
+    cost = _tables.from_litellm("", model).cost(usage, tier)
     kept = usage.cache_write_1h_tokens
     assert cost.input == (
         fresh * price + usage.cached_tokens * read + (usage.cache_write_tokens - kept) * written + kept * hour
@@ -126,7 +126,7 @@ def test_qwens_steps_and_its_own_price_for_thinking_are_read(usage, step, model_
     model = "dashscope/qwen-plus-2025-07-28"
     own = {name: Decimal(str(value)) for name, value in model_cost[model]["tiered_pricing"][step].items()
            if name.endswith("token")}  # fmt: skip
-    cost = _price_tables.from_litellm("alibaba_cloud", "qwen-plus-2025-07-28").cost(usage)
+    cost = _tables.from_litellm("alibaba_cloud", "qwen-plus-2025-07-28").cost(usage)
     assert cost.reasoning == 400 * own["output_cost_per_reasoning_token"]
     assert cost.output - cost.reasoning == 600 * own["output_cost_per_token"]
 
@@ -135,7 +135,7 @@ def test_qwens_steps_and_its_own_price_for_thinking_are_read(usage, step, model_
 def test_every_entry_of_litellms_table_is_read_or_unknown_and_held_at_its_dearest(model_cost):
     read = 0
     for model in model_cost:
-        price = _price_tables.from_litellm("", model)
+        price = _tables.from_litellm("", model)
         if price is None:
             continue
         read += 1
@@ -150,7 +150,7 @@ def test_a_table_with_nonsense_in_it_is_unknown(monkeypatch):
                {**base, "tiered_pricing": [{}, {}]}]  # fmt: skip
     for entry in spoiled:
         monkeypatch.setitem(sys.modules, "litellm", types.SimpleNamespace(model_cost={"odd": entry}))
-        assert _price_tables.from_litellm("somebody", "odd") is None
+        assert _tables.from_litellm("somebody", "odd") is None
 
 
 # What a budget holds.
@@ -203,7 +203,7 @@ def refuse(event, args):
 
 sys.addaudithook(refuse)
 import ttc_middleware as ttc
-from ttc_middleware._prices import find
+from ttc_middleware.prices._find import find
 
 assert find("openai", "gpt-4o-mini", {}).cost(ttc.Usage(input_tokens=10, output_tokens=10)).total > 0
 assert find("nobody", "heard-of-it", {}) is None

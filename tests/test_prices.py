@@ -10,8 +10,8 @@ from decimal import Decimal, Inexact, localcontext
 import pytest
 
 import ttc_middleware as ttc
-from ttc_middleware._price_tables import _genai_price, from_genai_prices
-from ttc_middleware._prices import find
+from ttc_middleware.prices._find import find
+from ttc_middleware.prices._tables import _genai_price, from_genai_prices
 
 
 def test_dollars_are_exact_and_thinking_is_told_apart():

@@ -24,7 +24,6 @@ from ._errors import (
 from ._instrument import instrument, uninstrument
 from ._limits import balance, reset_budget
 from ._policy import Policy, configure, policy, tags, tracking
-from ._prices import Price
 from ._scale import current_draw, on_win, record_usage, scale, verifiable
 from ._search import best, gather
 from ._tree import Tree, TreeNode
@@ -46,6 +45,7 @@ from ._types import (
 )
 from ._usage import Bill, Usage
 from .calibration import calibrate_thinking
+from .prices._price import Price
 from .strategies import (
     ABMCTS,
     DVTS,

@@ -25,9 +25,9 @@ from ._spans import MLFLOW, OPENINFERENCE, Current, end, foreign, now, start, ta
 
 if TYPE_CHECKING:
     from ._context import Entry
-    from ._prices import Cost
     from ._types import Reading, Request
     from ._usage import Usage
+    from .prices._price import Cost
 
 
 class CallSpan:

@@ -25,7 +25,7 @@ from ._types import Draw, Fault
 from ._usage import Bill, Usage
 
 if TYPE_CHECKING:
-    from ._prices import Price
+    from .prices._price import Price
 
 Role = Literal["sample", "verifier", "routing"]
 _NO_TAGS: Mapping[str, str] = MappingProxyType({})

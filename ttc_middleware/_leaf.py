@@ -20,10 +20,11 @@ from ._errors import BudgetExceeded, BudgetUnenforceable, PriceUnknown
 from ._faults import ATTEMPTS, Failure
 from ._learnt import learn
 from ._pace import patience, saw
-from ._prices import Cost, find
 from ._spans import NO_SPAN, Current, counted
 from ._types import Adapter, Call, Capability, Reading, Request
 from ._usage import EXACT, Bill, Usage
+from .prices._find import find
+from .prices._price import Cost
 
 FLOOR = 256
 """A budget never clamps `max_tokens` below this: fewer tokens are paid for and rarely an answer."""

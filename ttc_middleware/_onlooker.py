@@ -11,9 +11,9 @@ from . import _watch
 from ._context import OWNED, Entry, Scope
 from ._faults import Failure, classify
 from ._leaf import Leaf
-from ._prices import Cost
 from ._types import Adapter, Call, Reading, Request
 from ._usage import Usage
+from .prices._price import Cost
 
 R = TypeVar("R")
 

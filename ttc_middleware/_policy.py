@@ -18,11 +18,11 @@ from ._context import SCOPE, SETTINGS
 from ._instrument import instrument_once
 from ._limits import check_limits, keyed, limit_process
 from ._plan import OnReject
-from ._prices import Price
 from ._record import Recorder
 from ._strategy import check_strategy
 from ._types import Result, Strategy
 from ._usage import Bill, Usage
+from .prices._price import Price
 from .thinking._amount import Thinking, ThinkingLike, thinking_of
 
 PolicyScope = Literal["function", "model_calls"]

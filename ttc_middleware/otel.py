@@ -21,8 +21,8 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from . import _spans
 from ._context import OWNED, SCOPE, SETTINGS, TAB, Entry, Scope, Tab
 from ._leaf import report
-from ._prices import find
 from ._usage import Usage
+from .prices._find import find
 
 __all__ = ["UsageProcessor"]
 

@@ -15,7 +15,7 @@ from provider import Provider, Reply, fresh
 import ttc_litellm
 import ttc_middleware as ttc
 from ttc_litellm._inplace import InPlace
-from ttc_middleware import _price_tables
+from ttc_middleware.prices import _tables
 
 pytestmark = its_warnings
 
@@ -209,7 +209,7 @@ def test_spans_get_the_names_that_opentelemetry_has_for_providers(asked_for, pro
     [("mistral_ai", "mistral-large-latest", "mistral/mistral-large-latest"), ("openai", "gpt-4o", "gpt-4o")],
 )
 def test_litellms_prices_are_found_under_its_own_names(provider, model, key):
-    prices = _price_tables.from_litellm(provider, model)
+    prices = _tables.from_litellm(provider, model)
     assert prices is not None
     assert float(prices.cost(ttc.Usage(1, 1_000_000, 0)).total) == pytest.approx(
         litellm.model_cost[key]["input_cost_per_token"] * 1_000_000

@@ -15,8 +15,9 @@ from decimal import Decimal, localcontext
 from functools import lru_cache
 from typing import Any
 
+from ttc_middleware._usage import EXACT, Usage
+
 from ._price import MILLION, Cost, Price, Prices
-from ._usage import EXACT, Usage
 
 # How genai-prices asks for the price of a tier.
 _CONTEXTS: Mapping[str, Mapping[str, str]] = {

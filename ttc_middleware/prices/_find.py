@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ._cuts import self_hosted
-from ._price import Cost, Price, Prices
-from ._price_tables import from_genai_prices, from_litellm
+from ttc_middleware._cuts import self_hosted
 
-__all__ = ["Cost", "Price", "Prices", "find"]
+from ._price import Price, Prices
+from ._tables import from_genai_prices, from_litellm
 
 
 def find(provider: str, model: str, table: Mapping[str, Price]) -> Prices | None:

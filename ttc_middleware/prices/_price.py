@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal, localcontext
 from typing import NamedTuple, Protocol, Union
 
-from ._budget import NANO
-from ._usage import EXACT, Usage
+from ttc_middleware._budget import NANO
+from ttc_middleware._usage import EXACT, Usage
 
 MILLION = 10**6
 Amount = Union[Decimal, str, float]
