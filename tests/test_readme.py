@@ -311,8 +311,8 @@ CALLS = sorted(set(re.findall(r"\b(ttc(?:_\w+)?(?:\.\w+)+)\(([^()`]*=[^()`]*)\)"
 
 # Spans and metrics have names of their own that begin so.
 TELEMETRY = "".join(
-    (ROOT / "ttc_middleware" / f"{module}.py").read_text(encoding="utf-8")
-    for module in ("_telemetry", "_call_span", "_adopt", "_metrics")
+    (ROOT / "ttc_middleware" / "telemetry" / f"{module}.py").read_text(encoding="utf-8")
+    for module in ("_search", "_call", "_adopt", "_metrics")
 )
 
 

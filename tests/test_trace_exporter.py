@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
 import ttc_middleware as ttc
-from ttc_middleware import _spans
+from ttc_middleware.telemetry import _spans
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("fresh")]
 

@@ -8,7 +8,7 @@ from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from ttc_middleware import _metrics, _spans
+from ttc_middleware.telemetry import _metrics, _spans
 
 INSTRUMENTS = (
     _metrics._token_usage,

@@ -12,7 +12,7 @@ import anyio
 from anyio.abc import TaskGroup
 from opentelemetry.trace import Span
 
-from . import _portal, _telemetry
+from . import _portal
 from ._account import Account, Ask, Hold
 from ._bell import TaskBell
 from ._bill import answered, apportion
@@ -25,6 +25,8 @@ from ._plan import Invoke, Plan
 from ._types import Call, Draw, Fault, Reading, Sample
 from ._usage import Usage
 from ._verify import prepare
+from .telemetry._search import sample_span, verdict_event, verifier_span
+from .telemetry._spans import Current, now
 
 _EMPTY = Reading(status="failed", fault="empty")
 _NOTHING_ASKED = Draw()
@@ -178,9 +180,9 @@ class DrawTask:
         TAB.set(self.tab)
         if not self.spans:
             orders = range(self.first, self.first + self.count)
-            self.spans = [_telemetry.sample_span(index, self.draw, desk.tags) for index in orders]
+            self.spans = [sample_span(index, self.draw, desk.tags) for index in orders]
         try:
-            with self.scope, _telemetry.Current(self.spans[0]):
+            with self.scope, Current(self.spans[0]):
                 if desk.seated:
                     await self._seated()
                 else:
@@ -376,9 +378,9 @@ class DrawTask:
             token = TAB.set(tab)
             try:
                 own = self.spans[sample.index - self.first]
-                with _telemetry.verifier_span(judge.name, own, desk.tags) as span:
+                with verifier_span(judge.name, own, desk.tags) as span:
                     verdict = await judge.verdict(sample, {**desk.call.arguments, **desk.plan.around})
-                    _telemetry.verdict_event(span, judge.name, verdict)
+                    verdict_event(span, judge.name, verdict)
             finally:
                 TAB.reset(token)
             if verdict.usage is not None:
@@ -391,7 +393,7 @@ class DrawTask:
     def _deliver(self, sample: Sample[Any]) -> None:
         sample = replace(sample, after=time.monotonic() - self.desk.started)
         self.samples.append(sample)
-        self.ended.append(_telemetry.now())
+        self.ended.append(now())
         self.desk.finished.append(sample)
         self.desk.ring()
 

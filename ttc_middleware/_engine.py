@@ -16,7 +16,6 @@ import anyio.to_thread
 from anyio.abc import TaskGroup
 from opentelemetry.trace import Span
 
-from . import _telemetry
 from ._bill import bill_of, steps_of
 from ._calls import diversified
 from ._context import SCOPE, SETTINGS, TAB, Among, Role, Tab, warn_once
@@ -28,6 +27,7 @@ from ._search import NoSamples
 from ._strategy import begin, needs_all
 from ._types import Call, Cancel, Capability, Draw, Request, Result, Sample, Search, StopReason, T
 from ._usage import Bill
+from .telemetry._search import end_sample, end_search, search_span
 
 _PATIENCE = 1_000  # how often a strategy may ask on after it was told that no more will come
 
@@ -100,7 +100,7 @@ class _Run(Generic[T]):
         plan, desk = self.plan, self.desk
         limits = {name: value for name, value in vars(plan.budget).items() if value is not None}
         bill, result = Bill(), None
-        with _telemetry.search_span(plan.name, plan.strategy, limits, desk.tags) as span:
+        with search_span(plan.name, plan.strategy, limits, desk.tags) as span:
             token = SCOPE.set(self.scope)
             try:
                 try:
@@ -117,7 +117,7 @@ class _Run(Generic[T]):
                 self.error = error
             finally:
                 seconds, sources = time.monotonic() - self.started, desk.sources(self.routing)
-                _telemetry.end_search(span, result, bill, requested=desk.requested, seconds=seconds, sources=sources)
+                end_search(span, result, bill, requested=desk.requested, seconds=seconds, sources=sources)
                 ended = result or self._result(bill)
                 self._recorded(ended, span)
                 desk.release()
@@ -341,7 +341,7 @@ class _Run(Generic[T]):
             for place, span in enumerate(task.spans):
                 sample, ended = done.get(task.first + place, (None, None))
                 outcome = "cancelled" if sample is None else outcomes.get(sample.index, "lost")
-                _telemetry.end_sample(span, sample, outcome, ended)
+                end_sample(span, sample, outcome, ended)
         return bill_of(
             [(task.tab, task.samples, task.verifications) for task in self.desk.tasks],
             winner=read,

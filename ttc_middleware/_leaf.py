@@ -12,7 +12,6 @@ from decimal import ROUND_DOWN, Decimal, localcontext
 from . import _watch
 from ._account import Account, Ask, Hold, Ticket
 from ._budget import NANO
-from ._call_span import CallSpan
 from ._caps import known_limit
 from ._context import SETTINGS, WITNESS, Entry, Scope, Tab, here
 from ._cuts import made_at_most, stops_when_left
@@ -20,11 +19,12 @@ from ._errors import BudgetExceeded, BudgetUnenforceable, PriceUnknown
 from ._faults import ATTEMPTS, Failure
 from ._learnt import learn
 from ._pace import patience, saw
-from ._spans import NO_SPAN, Current, counted
 from ._types import Adapter, Call, Capability, Reading, Request
 from ._usage import EXACT, Bill, Usage
 from .prices._find import find
 from .prices._price import Cost
+from .telemetry._call import CallSpan
+from .telemetry._spans import NO_SPAN, Current, counted
 
 FLOOR = 256
 """A budget never clamps `max_tokens` below this: fewer tokens are paid for and rarely an answer."""

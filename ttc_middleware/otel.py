@@ -18,11 +18,11 @@ from typing import Any
 from opentelemetry import context, trace
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
-from . import _spans
 from ._context import OWNED, SCOPE, SETTINGS, TAB, Entry, Scope, Tab
 from ._leaf import report
 from ._usage import Usage
 from .prices._find import find
+from .telemetry import _spans
 
 __all__ = ["UsageProcessor"]
 

@@ -20,7 +20,7 @@ from provider import Provider, Reply, fresh
 
 import ttc_anthropic
 import ttc_middleware as ttc
-from ttc_middleware import _spans
+from ttc_middleware.telemetry import _spans
 
 pytestmark = streams_on_trio
 

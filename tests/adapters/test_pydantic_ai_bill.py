@@ -21,7 +21,7 @@ from pydantic_ai.usage import RequestUsage, RunUsage, UsageLimits
 from pydantic_ai_agents import HAS_CAPABILITIES, billed, both_ways, chat, scaled_agent, told, usage_of
 
 import ttc_middleware as ttc
-from ttc_middleware import _spans
+from ttc_middleware.telemetry import _spans
 from ttc_pydantic_ai import ScaledModel
 
 ADDED = {"gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens"}

@@ -12,8 +12,9 @@ from provider import Provider, Reply, fresh
 
 import ttc_middleware as ttc
 import ttc_openai
-from ttc_middleware import _context, _instrument, _spans
+from ttc_middleware import _context, _instrument
 from ttc_middleware.seam import watch
+from ttc_middleware.telemetry import _spans
 
 pytestmark = [streams_on_trio, pytest.mark.anyio]
 

@@ -15,8 +15,8 @@ from provider import Provider, Reply, fresh
 
 import ttc_middleware as ttc
 import ttc_openai
-from ttc_middleware import _spans
 from ttc_middleware._context import SCOPE
+from ttc_middleware.telemetry import _spans
 
 
 class Injector:

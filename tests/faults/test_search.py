@@ -12,9 +12,9 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import ttc_middleware as ttc
-from ttc_middleware import _spans
 from ttc_middleware._account import Ask
 from ttc_middleware._context import SCOPE
+from ttc_middleware.telemetry import _spans
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("fresh")]
 

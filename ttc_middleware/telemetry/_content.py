@@ -17,7 +17,7 @@ from opentelemetry.context import Context
 from ._spans import NAME
 
 if TYPE_CHECKING:
-    from ._types import Reading, Request
+    from ttc_middleware._types import Reading, Request
 
 _VARIABLE = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 _log = logging.getLogger(NAME)

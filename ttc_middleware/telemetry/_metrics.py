@@ -9,8 +9,8 @@ from opentelemetry import metrics
 from ._spans import NAME
 
 if TYPE_CHECKING:
-    from ._types import Request
-    from ._usage import Bill, Usage
+    from ttc_middleware._types import Request
+    from ttc_middleware._usage import Bill, Usage
 
 _meter = metrics.get_meter(NAME)
 _token_usage = _meter.create_histogram(

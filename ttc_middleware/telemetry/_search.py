@@ -1,4 +1,4 @@
-"""The spans of a search, its samples and its verdicts; `_call_span` has those of model calls.
+"""The spans of a search, its samples and its verdicts; `_call` has those of model calls.
 
 The tree of one call:
 
@@ -30,8 +30,8 @@ from ._metrics import count_search
 from ._spans import NO_SPAN, OPENINFERENCE, Current, counted, end, keep_usage_off, now, start, tagged, tells_usage
 
 if TYPE_CHECKING:
-    from ._types import Draw, Result, Sample, Verdict
-    from ._usage import Bill
+    from ttc_middleware._types import Draw, Result, Sample, Verdict
+    from ttc_middleware._usage import Bill
 
 __all__ = [
     "NO_SPAN",

@@ -24,10 +24,10 @@ from ._metrics import count_call
 from ._spans import MLFLOW, OPENINFERENCE, Current, end, foreign, now, start, tagged, tells_usage
 
 if TYPE_CHECKING:
-    from ._context import Entry
-    from ._types import Reading, Request
-    from ._usage import Usage
-    from .prices._price import Cost
+    from ttc_middleware._context import Entry
+    from ttc_middleware._types import Reading, Request
+    from ttc_middleware._usage import Usage
+    from ttc_middleware.prices._price import Cost
 
 
 class CallSpan:
