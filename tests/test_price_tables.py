@@ -89,7 +89,6 @@ def model_cost():
 
 @pytest.fixture
 def only_litellm(monkeypatch, model_cost):
-    monkeypatch.setattr(_tables, "from_genai_prices", lambda provider, model: None)
     monkeypatch.setitem(sys.modules, "litellm", types.SimpleNamespace(model_cost=model_cost))
 
 
