@@ -126,6 +126,27 @@ async def test_compositions_and_caches_pass_on_where_the_first_bad_step_begins(t
     def bad_two(output):
         return ttc.Verdict(0.2, "two is bad", accepted=False, first_bad=4)
 
+    def bad_three(output):
+        return ttc.Verdict(0.1, "three is bad", accepted=False, first_bad=7)
+
+    def short(output):
+        return ttc.Verdict(0.3, "too short", accepted=False)
+
+    async def of(verifier):
+        return (await verifier.check("one\ntwo\nthree")).first_bad
+
+    # With a strong verdict it is a proof, so not where another member may still accept what this one rejects.
+    combined = ttc.verifiers
+    assert [await of(combined.All(*each)) for each in ((bad_two, short), (short, bad_two))] == [4, None]
+    assert await of(combined.Chain(bad_two, short)) == 4
+    assert await of(combined.Any(bad_two)) == 4
+    assert await of(combined.Any(bad_two, bad_three)) == 7
+    assert await of(combined.Any(bad_two, short)) is None
+    assert await of(combined.Weighted([(bad_two, 1), (lambda output: True, 9)], accept=0.9)) is None
+    assert await of(combined.Weighted([(bad_two, 1)])) == 4
+    judged = ttc.verifiers.ProcessReward(lambda question, steps: [0.9, 0.1, 0.8])
+    assert await of(combined.Weighted([(bad_two, 1), (judged, 1)])) == 4, "a check has a veto"
+
     both = ttc.verifiers.All(ttc.verifiers.Regex("(?s)one.*"), bad_two)
     assert (await both.check("one\ntwo")).first_bad == 4
     cached = ttc.verifiers.Cached(ttc.verifiers.Weighted([(bad_two, 1)]))

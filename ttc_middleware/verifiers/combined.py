@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ttc_middleware._inspect import label
 from ttc_middleware._types import Sample, Verdict
@@ -64,6 +64,14 @@ class All(Combined):
         return _shown(self, self.verifiers)
 
 
+def _of_all(tally: Tally, highest: Verdict) -> int | None:
+    """Where an answer goes wrong that one accepted member would save: what is proven to each of them."""
+    places = [verdict.first_bad for _, verdict in tally.said]
+    if tally.trust == "weak":
+        return highest.first_bad
+    return None if None in places else max(place for place in places if place is not None)
+
+
 @dataclass(frozen=True, eq=False, init=False, repr=False)
 class Any(Combined):
     """Accepts what one of its members accepts.
@@ -107,7 +115,7 @@ class Any(Combined):
         if broken is not None:
             return tally.failed(broken)
         assert highest is not None  # somebody was asked, and none broke
-        return tally.verdict(highest.score, highest, accepted=False)
+        return tally.verdict(highest.score, replace(highest, first_bad=_of_all(tally, highest)), accepted=False)
 
     def __repr__(self) -> str:
         return _shown(self, self.verifiers)
@@ -195,6 +203,8 @@ class Weighted(Combined):
             return tally.failed(broken)
         score = self._mean(tally, self.members)
         worst = min((verdict for _, verdict in tally.said if not verdict.failed), key=lambda each: each.score)
+        if not veto and tally.trust == "strong" and len(self.members) > 1:  # others may outweigh it in the end
+            worst = replace(worst, first_bad=None)
         return tally.verdict(score, worst, accepted=score >= self.accept and not veto)
 
     async def _asked(
