@@ -13,6 +13,7 @@ from matplotlib.ticker import PercentFormatter
 Curves = dict[str, dict[str, list[tuple[int, float]]]]
 STYLES = ("-", "--")
 ACROSS = 2
+_HEIGHT, _LEGEND = 3.7, 0.5  # inches
 
 
 def plot(file: Path, curves: Curves, points: dict[str, list[Any]], baseline: dict[str, list[float]]) -> None:
@@ -26,10 +27,10 @@ def plot(file: Path, curves: Curves, points: dict[str, list[Any]], baseline: dic
     """
     mpl.use("Agg")
     searched = {name: [each for each in rows if each.beside] for name, rows in points.items()}
-    whole = max(map(len, searched.values()))
-    stepwise = [name for name, rows in searched.items() if len(rows) == whole]  # where all searches are there
+    stepwise = [name for name, rows in searched.items() if rows]
+    named = list(dict.fromkeys(_named(row) for family in stepwise for row in searched[family]))
     down = math.ceil((1 + len(stepwise)) / ACROSS)
-    figure, axes = plt.subplots(down, ACROSS, figsize=(5.4 * ACROSS, 3.7 * down), squeeze=False)
+    figure, axes = plt.subplots(down, ACROSS, figsize=(5.4 * ACROSS, _HEIGHT * down), squeeze=False)
     places = list(axes.flat)
     _lines(places[0], curves)
     places[0].set_title("best-of-N (solid), majority of N (dashed)", fontsize=10)
@@ -37,12 +38,13 @@ def plot(file: Path, curves: Curves, points: dict[str, list[Any]], baseline: dic
         numbers = range(1, len(baseline[family]) + 1)
         place.plot(numbers, baseline[family], "-", color="grey", label="best-of-N")
         place.plot(*zip(*curves[family]["majority"], strict=True), "--", color="grey", label="majority of N")
-        for number, row in enumerate(searched[family]):
+        for row in searched[family]:
+            number = named.index(_named(row))
             beside = row.beside[0]
             at, low, high = beside.least or beside.n, row.right.mean - row.right.low, row.right.high - row.right.mean
             place.errorbar(
-                at, row.right.mean, [[low], [high]], fmt="os^Dv"[number % 5], color=f"C{number}", capsize=3,
-                label=row.name.partition(" (")[0], mfc="white" if beside.least else None, alpha=0.9,
+                at, row.right.mean, [[low], [high]], fmt="os^DvPX<>"[number % 9], color=f"C{number}", capsize=3,
+                label=_named(row), mfc="white" if beside.least else None, alpha=0.9,
             )  # fmt: skip
         place.set_title(f"{family}: searches, where best-of-N takes as many tokens", fontsize=10)
     for place in places:
@@ -59,13 +61,21 @@ def plot(file: Path, curves: Curves, points: dict[str, list[Any]], baseline: dic
     for place in axes[-1]:
         place.set_xlabel("N, samples of the whole answer")
     if stepwise:
-        handles, labels = places[1].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="lower center", ncols=len(labels), fontsize=9, frameon=False)
+        shown = {
+            label: handle for place in places for handle, label in zip(*place.get_legend_handles_labels(), strict=True)
+        }
+        labels = [each for each in ("best-of-N", "majority of N", *named) if each in shown]
+        handles = [shown[each] for each in labels]
+        figure.legend(handles, labels, loc="lower center", ncols=math.ceil(len(labels) / 2), fontsize=9, frameon=False)
     figure.suptitle("SmolLM2-135M, recorded; 95 % intervals; hollow: further right, if anything", fontsize=11)
-    figure.tight_layout(rect=(0, 0.04, 1, 1))
+    figure.tight_layout(rect=(0, _LEGEND / (_HEIGHT * down), 1, 1))
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, dpi=90, metadata={"Software": None})
     plt.close(figure)
+
+
+def _named(row: Any) -> str:
+    return str(row.name).partition(" (")[0]
 
 
 def _lines(place: Any, curves: Curves) -> None:
