@@ -37,6 +37,7 @@ def strategies(family: Family) -> dict[str, ttc.Strategy]:
     """The searches, by what tables call them."""
     steps = ttc.Steps("\n", max_tokens=family.step_tokens, ends=family.ends)
     return {
+        "beam 4/2": ttc.BeamSearch(4, 2, depth=10, steps=steps),
         "beam 8/2": ttc.BeamSearch(8, 2, depth=10, steps=steps),
         "beam 8/4": ttc.BeamSearch(8, 4, depth=10, steps=steps),
         "DVTS 8/2": ttc.DVTS(8, 2, depth=10, steps=steps),
