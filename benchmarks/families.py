@@ -90,13 +90,15 @@ class Family:
             if _split(question) == split and question not in found:
                 found[question] = Problem(self.name, len(found), question, shown, goal)
             if len(found) == n:
-                return list(found.values())
-        raise ValueError(f"{self.name} has only {len(found)} problems in {split!r}, not {n}")
+                break
+        if len(found) < n:
+            raise ValueError(f"{self.name} has only {len(found)} problems in {split!r}, not {n}")
+        return list(found.values())
 
     def messages(self, problem: Problem) -> list[dict[str, str]]:
         """The prompt: examples, the same for all problems (a prefix that servers cache), then the question."""
         said: list[dict[str, str]] = []
-        for shot in self.problems("shots", self.shots) if self.shots else []:
+        for shot in self.problems("shots", self.shots):
             said.append({"role": "user", "content": shot.question})
             said.append({"role": "assistant", "content": shot.shown})
         return [*said, {"role": "user", "content": problem.question}]
@@ -153,8 +155,12 @@ def _lines(text: str) -> list[str]:
 
 def _begin(text: str, line: int) -> int:
     """The characters before one of the lines of a text that are not blank."""
-    places = [match.start() for match in re.finditer(r"^[^\S\n]*\S", text, re.MULTILINE)]
-    return places[line]
+    place, begins = 0, list[int]()
+    for each in text.splitlines(keepends=True):
+        if each.strip():
+            begins.append(place)
+        place += len(each)
+    return begins[line]
 
 
 def _of_known(lines: list[str], problem: Problem) -> Worth:

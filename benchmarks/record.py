@@ -132,7 +132,7 @@ async def pools(
                 found = read(family, split=split)
                 found += [Pool(each) for each in family.problems(split, problems)[len(found) :]]
                 bar = progress.add_task(family.name, total=samples * len(found))
-                for goal in range(min(ROUND, samples), samples + 1, ROUND):
+                for goal in (*range(ROUND, samples, ROUND), samples):
                     for pool in found:
                         progress.update(bar, completed=sum(min(len(each.samples), samples) for each in found))
                         if pool.greedy is None:

@@ -63,14 +63,16 @@ class Row:
     """Tokens that no cache had."""
     answer: float
     seconds: float | None = None
+    part: str = ""
+    """Of how many problems, where these are not all."""
     beside: tuple[Beside, ...] = ()
 
     @property
     def cells(self) -> list[str]:
         seconds = "" if self.seconds is None else f"{self.seconds:.1f}"
         said = [each.said for each in self.beside] or ["", ""]
-        return [self.name, str(self.right), *(f"{each:,.0f}" for each in (self.tokens, self.new, self.answer)),
-                seconds, *said]  # fmt: skip
+        counts = (f"{each:,.0f}" for each in (self.tokens, self.new, self.answer))
+        return [f"{self.name}{self.part}", str(self.right), *counts, seconds, *said]
 
 
 @dataclass(frozen=True)
@@ -196,8 +198,8 @@ def stepwise(family: Family, found: list[Found]) -> tuple[list[Row], list[str]]:
             if len(pools) == len(recorded)
         )
         part = "" if len(recorded) == len(found) else f" ({len(recorded)} problems)"
-        rows.append(Row(f"{name}{part}", share(right), total, fresh, out,
-                        fmean(each.seconds for each in recorded), compared))  # fmt: skip
+        rows.append(Row(name, share(right), total, fresh, out,
+                        fmean(each.seconds for each in recorded), part, compared))  # fmt: skip
     return rows, wrong
 
 

@@ -28,7 +28,7 @@ def plot(file: Path, curves: Curves, points: dict[str, list[Any]], baseline: dic
     mpl.use("Agg")
     searched = {name: [each for each in rows if each.beside] for name, rows in points.items()}
     stepwise = [name for name, rows in searched.items() if rows]
-    named = list(dict.fromkeys(_named(row) for family in stepwise for row in searched[family]))
+    named = list(dict.fromkeys(row.name for family in stepwise for row in searched[family]))
     down = math.ceil((1 + len(stepwise)) / ACROSS)
     figure, axes = plt.subplots(down, ACROSS, figsize=(5.4 * ACROSS, _HEIGHT * down), squeeze=False)
     places = list(axes.flat)
@@ -39,12 +39,12 @@ def plot(file: Path, curves: Curves, points: dict[str, list[Any]], baseline: dic
         place.plot(numbers, baseline[family], "-", color="grey", label="best-of-N")
         place.plot(*zip(*curves[family]["majority"], strict=True), "--", color="grey", label="majority of N")
         for row in searched[family]:
-            number = named.index(_named(row))
+            number = named.index(row.name)
             beside = row.beside[0]
             at, low, high = beside.least or beside.n, row.right.mean - row.right.low, row.right.high - row.right.mean
             place.errorbar(
                 at, row.right.mean, [[low], [high]], fmt="os^DvPX<>"[number % 9], color=f"C{number}", capsize=3,
-                label=_named(row), mfc="white" if beside.least else None, alpha=0.9,
+                label=row.name, mfc="white" if beside.least else None, alpha=0.9,
             )  # fmt: skip
         place.set_title(f"{family}: searches, where best-of-N takes as many tokens", fontsize=10)
     for place in places:
@@ -72,10 +72,6 @@ def plot(file: Path, curves: Curves, points: dict[str, list[Any]], baseline: dic
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, dpi=90, metadata={"Software": None})
     plt.close(figure)
-
-
-def _named(row: Any) -> str:
-    return str(row.name).partition(" (")[0]
 
 
 def _lines(place: Any, curves: Curves) -> None:

@@ -41,7 +41,7 @@ def main() -> None:
                 reply = scaled.chat.completions.create(
                     model=server.model,
                     messages=[{"role": "user", "content": ASKED}],
-                    max_tokens=24,
+                    max_tokens=64,  # a sentence that is cut has no vote
                     temperature=1.0,
                     extra_body={"grammar": form},
                     **more,

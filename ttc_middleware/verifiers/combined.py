@@ -65,10 +65,10 @@ class All(Combined):
 
 
 def _of_all(tally: Tally, highest: Verdict) -> int | None:
-    """Where an answer goes wrong that one accepted member would save: what is proven to each of them."""
-    places = [verdict.first_bad for _, verdict in tally.said]
-    if tally.trust == "weak":
+    """Where an answer is wrong to every member; None where one has not said so, and may still accept it."""
+    if tally.trust == "weak":  # advice, and no proof
         return highest.first_bad
+    places = [verdict.first_bad for _, verdict in tally.said]
     return None if None in places else max(place for place in places if place is not None)
 
 
