@@ -17,7 +17,7 @@ from ttc_openai.protocol import get
 
 from ._completion import Completion
 from ._providers import Target, litellm, target
-from ._streams import AsyncMetered, Meter, Metered, close
+from ._streams import AsyncMetered, Meter, Metered, close, close_sync
 
 _BAD_REQUEST = (400, 422)
 # litellm's async functions run its sync ones, with one of these set.
@@ -136,7 +136,7 @@ class Attempt:
             for event in response:
                 meter.see(event)
         finally:
-            openai.close_sync(response)
+            close_sync(response)
         return openai.Replayed(response, *self._events(meter))
 
     def _sent_sync(self) -> Any:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
+
+import anyio
 
 import ttc_openai.protocol as openai
 from ttc_middleware import Reading, Usage
@@ -91,10 +95,17 @@ def _only_usage(event: Any) -> bool:
 class Metered(openai.Metered):
     """A stream of a call that blocks, accounted for as it is read."""
 
+    def __next__(self) -> Any:
+        try:
+            return super().__next__()
+        except BaseException:
+            close_sync(self.__wrapped__)
+            raise
+
     def close(self) -> None:
         """Close the stream; what it has cost so far is accounted for."""
         self._self_meter.ended()
-        openai.close_sync(self.__wrapped__)
+        close_sync(self.__wrapped__)
 
     def _shut(self) -> None:
         self.close()
@@ -103,6 +114,13 @@ class Metered(openai.Metered):
 
 class AsyncMetered(openai.AsyncMetered):
     """A stream of an async call, accounted for as it is read."""
+
+    async def __anext__(self) -> Any:
+        try:
+            return await super().__anext__()
+        except BaseException:
+            await close(self.__wrapped__)
+            raise
 
     async def aclose(self) -> None:
         """Close the stream; what it has cost so far is accounted for."""
@@ -118,9 +136,45 @@ class AsyncMetered(openai.AsyncMetered):
         raise StopAsyncIteration
 
 
+# A stream that has ended has not always been read to its end, and litellm lets go of few of them: their connections
+# stay open until a garbage collection, which stops a thread for good where it begins inside httpcore's lock. So
+# whatever a stream reads from is closed here.
+
+
+def close_sync(stream: Any) -> None:
+    """Let go of the connection of a stream of a call that blocks; an answer is not lost where that fails."""
+    for layer in _layers(stream):
+        closing = getattr(layer, "close", None)
+        if closing is not None and not inspect.iscoroutinefunction(closing):
+            with suppress(Exception):
+                closing()
+
+
 async def close(stream: Any) -> None:
-    """Let go of an async stream's connection."""
-    closing = getattr(stream, "aclose", None) or getattr(stream, "close", None)
-    done = None if closing is None else closing()
-    if inspect.isawaitable(done):
-        await done
+    """`close_sync()` for an async stream, also where the reader was cancelled."""
+    with anyio.CancelScope(shield=True):
+        for layer in _layers(stream):
+            closing = getattr(layer, "aclose", None) or getattr(layer, "close", None)
+            with suppress(Exception):
+                done = None if closing is None else closing()
+                if inspect.isawaitable(done):
+                    await done
+
+
+_BELOW = (
+    "completion_stream",
+    "http_response",
+    "response",
+    "streaming_response",
+    "response_iterator",
+    "stream_iterator",
+)
+
+
+def _layers(stream: Any) -> Iterable[Any]:
+    """A stream, and what it reads from."""
+    found = {id(stream): stream}
+    for layer in (stream, getattr(stream, "completion_stream", None)):
+        below = [getattr(layer, name, None) for name in _BELOW]
+        found |= {id(each): each for each in below if each is not None}
+    return found.values()

@@ -82,7 +82,7 @@ class Metered(_Metered):
         over = self._self_meter.over
         error = over()
         if error is not None:
-            close_sync(self.__wrapped__)
+            self.close()
             raise error
         try:
             return self.__wrapped__.__next__()
@@ -154,13 +154,6 @@ class AsyncMetered(_Metered):
         self._self_meter.ended()
         await self.__wrapped__.close()
         raise StopAsyncIteration
-
-
-def close_sync(stream: Any) -> None:
-    """Let go of a stream's connection: litellm's own streams only know how to do so in async code."""
-    closing = getattr(getattr(stream, "completion_stream", stream), "close", None)
-    if closing is not None:
-        closing()
 
 
 class _Replayed(_Proxy):

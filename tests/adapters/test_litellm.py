@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 import anyio
+import httpcore
 import pytest
 import pytest_asyncio
 import trio
@@ -120,6 +121,83 @@ def test_sync_streams_are_billed_with_their_usage(provider, model, strategy):
     result = ttc.scale(strategy, verifier=is_two)(answer).run()
     exact(result.bill, provider)
     assert result.output.startswith("answer ")
+
+
+def held():
+    """Connections that are taken up."""
+    pools = [
+        each for each in gc.get_objects() if isinstance(each, (httpcore.ConnectionPool, httpcore.AsyncConnectionPool))
+    ]
+    return [each for pool in pools for each in pool.connections if not each.is_idle() and not each.is_closed()]
+
+
+@pytest.fixture
+def without_collections():
+    """No garbage collection lets go of what should have been closed."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("without_collections")
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("strategy", [ALL, ttc.Single()], ids=["best of 4", "single"])
+def test_a_sync_stream_that_is_read_holds_no_connection(provider, model, strategy):
+    @ttc.scale(strategy, verifier=is_two)
+    def answer() -> str:
+        return joined(litellm.completion(**asked(provider, model, stream=True)))
+
+    for _ in range(8):
+        answer()
+    assert not held()
+
+
+@pytest.mark.asyncio
+@pytest.mark.usefixtures("without_collections")
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("strategy", [ALL, ttc.Single()], ids=["best of 4", "single"])
+async def test_an_async_stream_that_is_read_holds_no_connection(provider, model, strategy):
+    @ttc.scale(strategy, verifier=is_two)
+    async def answer() -> str:
+        return joined([chunk async for chunk in await litellm.acompletion(**asked(provider, model, stream=True))])
+
+    for _ in range(8):
+        await answer()
+    await anyio.sleep(0.1)
+    assert not held()
+
+
+def endless(body, number):
+    return Reply(text=" ".join(f"word{each}" for each in range(500)), pause=0.01)
+
+
+@pytest.mark.usefixtures("without_collections")
+@pytest.mark.parametrize("model", MODELS)
+def test_a_sync_stream_that_is_closed_early_hangs_up(model):
+    with Provider(endless) as provider, ttc.policy(budget=ttc.Budget(tokens=10_000)):
+        with ttc.tracking() as bill:
+            stream = litellm.completion(**asked(provider, model, stream=True))
+            assert next(text for chunk in stream if (text := chunk.choices[0].delta.content)).startswith("word0")
+            stream.close()
+        assert bill.bill.gaps == {"cut": 1}
+        assert provider.settled().aborted == 1
+    assert not held()
+
+
+@pytest.mark.asyncio
+@pytest.mark.usefixtures("without_collections")
+@pytest.mark.parametrize("model", MODELS)
+async def test_an_async_stream_that_is_closed_early_hangs_up(model):
+    with Provider(endless) as provider, ttc.policy(budget=ttc.Budget(tokens=10_000)):
+        with ttc.tracking() as bill:
+            stream = await litellm.acompletion(**asked(provider, model, stream=True))
+            async for chunk in stream:
+                if chunk.choices[0].delta.content:
+                    break
+            await stream.aclose()
+        assert bill.bill.gaps == {"cut": 1}
+        assert (await anyio.to_thread.run_sync(provider.settled)).aborted == 1
 
 
 @pytest.mark.asyncio
