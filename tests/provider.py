@@ -202,6 +202,7 @@ class _Server(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
+    disable_nagle_algorithm = True  # the body would wait 40 ms for the headers to be acknowledged
     protocol_version = "HTTP/1.1"
     provider: Provider
     owed: dict[str, int] | None = None

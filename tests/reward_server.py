@@ -21,6 +21,7 @@ class RewardServer:
         server = self
 
         class Handler(BaseHTTPRequestHandler):
+            disable_nagle_algorithm = True  # the body would wait 40 ms for the headers to be acknowledged
             protocol_version = "HTTP/1.1"
 
             def log_message(self, *args):

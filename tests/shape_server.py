@@ -66,6 +66,8 @@ class ShapeServer:
         self.paths = []
 
         class Handler(BaseHTTPRequestHandler):
+            disable_nagle_algorithm = True  # the body would wait 40 ms for the headers to be acknowledged
+
             def log_message(self, *args):
                 pass
 

@@ -277,6 +277,7 @@ class RuleServer:
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
+            disable_nagle_algorithm = True  # the body would wait 40 ms for the headers to be acknowledged
             protocol_version = "HTTP/1.1"
 
             def log_message(self, *args):

@@ -104,6 +104,8 @@ def collector():
     requests = []
 
     class Handler(BaseHTTPRequestHandler):
+        disable_nagle_algorithm = True  # the body would wait 40 ms for the headers to be acknowledged
+
         def do_POST(self):
             requests.append((self.path, len(self.rfile.read(int(self.headers["content-length"])))))
             self.send_response(200)
