@@ -20,6 +20,7 @@ _LEFT = r"Exception ignored in. <(socket|function (BaseEventLoop|_SelectorTransp
 _LEAK = rf"{_LEFT}:pytest.PytestUnraisableExceptionWarning"
 # litellm's own, whoever calls it; of clients made at once in several threads it forgets all but one.
 its_warnings = [pytest.mark.filterwarnings(rf"ignore:{text}") for text in (_READ_ONLY, _FIELDS, _LEAK)]
+its_tests = [*its_warnings, pytest.mark.usefixtures("litellm_as_it_was")]  # in adapters/
 
 MESSAGES = [{"role": "user", "content": "how many?"}]
 # Through the OpenAI SDK, and through HTTP of litellm's own in two protocols.

@@ -12,36 +12,20 @@ import sys
 import anyio
 import httpcore
 import pytest
-import pytest_asyncio
 import trio
-from litellm_calls import MESSAGES, MODELS, asked, close_clients, exact, its_warnings, joined, litellm, text_of
-from provider import Provider, Reply, fresh
+from litellm_calls import MESSAGES, MODELS, asked, exact, its_tests, joined, litellm, text_of
+from provider import Provider, Reply
 
 import ttc_litellm
 import ttc_middleware as ttc
 
-pytestmark = its_warnings
+pytestmark = its_tests
 
 # Bound before anything is instrumented, as in a program that imported litellm first.
 early_async, early = litellm.acompletion, litellm.completion
 partly = functools.partial(litellm.acompletion, temperature=0.5)
 
 ALL = ttc.BestOfN(4, stop="all")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def leaks_stay_here():
-    yield
-    gc.collect()
-
-
-@pytest_asyncio.fixture(autouse=True)
-async def uninstrumented():
-    fresh()
-    ttc.uninstrument()
-    yield
-    ttc.uninstrument()
-    await close_clients()
 
 
 @pytest.fixture

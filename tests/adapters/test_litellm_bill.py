@@ -2,37 +2,21 @@
 
 from __future__ import annotations
 
-import gc
 from decimal import Decimal
 
 import anyio
 import pytest
-import pytest_asyncio
 from litellm.integrations.custom_logger import CustomLogger
-from litellm_calls import MESSAGES, MODELS, asked, close_clients, exact, its_warnings, joined, litellm, text_of, until
-from provider import Provider, Reply, fresh
+from litellm_calls import MESSAGES, MODELS, asked, exact, its_tests, joined, litellm, text_of, until
+from provider import Provider, Reply
 
 import ttc_litellm
 import ttc_middleware as ttc
 
-pytestmark = [*its_warnings, pytest.mark.slow]
+pytestmark = [*its_tests, pytest.mark.slow]
 
 ALL = ttc.BestOfN(4, stop="all")
 SOON = {"retry-after-ms": "1"}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def leaks_stay_here():
-    yield
-    gc.collect()
-
-
-@pytest_asyncio.fixture(autouse=True)
-async def uninstrumented():
-    fresh()
-    yield
-    ttc.uninstrument()
-    await close_clients()
 
 
 def anything(text: str) -> bool:

@@ -2,38 +2,22 @@
 
 from __future__ import annotations
 
-import gc
 import traceback
 import warnings
 from dataclasses import dataclass
 
 import pytest
-import pytest_asyncio
-from litellm_calls import MESSAGES, asked, close_clients, its_warnings, litellm, text_of
-from provider import Provider, Reply, fresh
+from litellm_calls import MESSAGES, asked, its_tests, litellm, text_of
+from provider import Provider, Reply
 
 import ttc_litellm
 import ttc_middleware as ttc
 from ttc_litellm._inplace import InPlace
 from ttc_middleware.prices import _tables
 
-pytestmark = its_warnings
+pytestmark = its_tests
 
 CLAUDE = "anthropic/claude-sonnet-4-5"
-
-
-@pytest.fixture(autouse=True, scope="module")
-def leaks_stay_here():
-    yield
-    gc.collect()
-
-
-@pytest_asyncio.fixture(autouse=True)
-async def uninstrumented():
-    fresh()
-    yield
-    ttc.uninstrument()
-    await close_clients()
 
 
 @pytest.fixture

@@ -2,37 +2,20 @@
 
 from __future__ import annotations
 
-import gc
 import inspect
 from functools import partial
 
 import anyio.to_thread
 import pytest
-import pytest_asyncio
-from litellm_calls import MESSAGES, MODELS, asked, close_clients, exact, its_warnings, joined, litellm, text_of
-from provider import Provider, Reply, fresh
+from litellm_calls import MESSAGES, MODELS, asked, exact, its_tests, joined, litellm, text_of
+from provider import Provider, Reply
 
 import ttc_litellm
 import ttc_middleware as ttc
 
-pytestmark = its_warnings
+pytestmark = its_tests
 
 ALL = ttc.BestOfN(4, stop="all")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def leaks_stay_here():
-    yield
-    gc.collect()
-
-
-@pytest_asyncio.fixture(autouse=True)
-async def uninstrumented():
-    fresh()
-    ttc.uninstrument()
-    yield
-    ttc.uninstrument()
-    await close_clients()
 
 
 @pytest.fixture

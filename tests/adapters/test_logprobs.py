@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 
 import pytest
-import pytest_asyncio
 from chats import chat
-from litellm_calls import asked, close_clients, its_warnings, litellm
+from litellm_calls import asked, its_tests, litellm
 from openai_clients import CHAT, async_client, blocking_client
-from provider import Provider, Reply, fresh
+from provider import Provider, Reply
 
 import ttc_langchain
 import ttc_litellm
@@ -17,19 +16,10 @@ import ttc_middleware as ttc
 import ttc_openai
 from ttc_middleware.seam import mean_logprob
 
-pytestmark = its_warnings
+pytestmark = its_tests
 
 VOTE = ttc.SelfConsistency(3, weight="logprob")
 SAID = [("the answer is 7", 0.2), ("the answer is 7", 0.3), ("the answer is 8", 0.9)]
-
-
-@pytest_asyncio.fixture(autouse=True)
-async def uninstrumented():
-    fresh()
-    ttc.uninstrument()
-    yield
-    ttc.uninstrument()
-    await close_clients()
 
 
 @pytest.fixture
