@@ -17,6 +17,7 @@ from ttc_middleware.seam import Leaf, get, read_usage
 from ._providers import without_estimate
 
 _PROMPT = ("input_tokens", "cached_tokens", "cache_write_tokens", "cache_write_1h_tokens")
+_PATIENCE = 5  # seconds, for saying goodbye
 _ENDS = ("received_finish_reason", "intermittent_finish_reason")
 
 
@@ -118,6 +119,8 @@ class AsyncMetered(openai.AsyncMetered):
     async def __anext__(self) -> Any:
         try:
             return await super().__anext__()
+        except GeneratorExit:  # nobody waits for it any more, and it must not wait itself
+            raise
         except BaseException:
             await close(self.__wrapped__)
             raise
@@ -152,7 +155,7 @@ def close_sync(stream: Any) -> None:
 
 async def close(stream: Any) -> None:
     """`close_sync()` for an async stream, also where the reader was cancelled."""
-    with anyio.CancelScope(shield=True):
+    with anyio.move_on_after(_PATIENCE, shield=True):
         for layer in _layers(stream):
             closing = getattr(layer, "aclose", None) or getattr(layer, "close", None)
             with suppress(Exception):
