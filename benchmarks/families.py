@@ -284,9 +284,15 @@ def _telling(lines: list[str], problem: Problem) -> Worth:
     return Worth((1 + right) / (1 + len(words)), right == len(words))
 
 
+def _story(n: int) -> Family:
+    grammar = f'root ::= line ("\\n" line){{{n - 1}}}\nline ::= [A-Z] [a-zA-Z\',; -]{{8,90}} "."'
+    ends = rf"\A(?:[^\n]+\n){{{n - 1}}}[^\n]+\.\Z"
+    about = f"a story in {n} sentences, each with a given word"
+    return Family(f"story{n}", about, grammar, 40 * n, _stories(n), _telling, step_tokens=40, ends=ends, shots=0)
+
+
 _NUMBERS = 'root ::= [1-9] ("\\n" [1-9]){0,8}'
 _EQUATIONS = 'root ::= line ("\\n" line){0,7}\nline ::= [0-9]{1,2} "+" [0-9] "=" [0-9]{1,2}'
-_STORY = 'root ::= line ("\\n" line){3}\nline ::= [A-Z] [a-zA-Z\',; -]{8,90} "."'
 _WALK = 'root ::= move ("\\n" move){0,9}\nmove ::= "up" | "down" | "left" | "right"'
 
 FAMILIES = {
@@ -298,17 +304,8 @@ FAMILIES = {
         Family("sort4", "four digits in order, one a line", _NUMBERS, 20, _sorting(4), _of_known),
         Family("sort6", "six digits in order, one a line", _NUMBERS, 20, _sorting(6), _of_known),
         Family("walk", "moves on a field of 7 by 7 to a goal", _WALK, 30, _walking(2, 3), _reaching),
-        Family(
-            "story4",
-            "a story in four sentences, each with a given word",
-            _STORY,
-            160,
-            _stories(4),
-            _telling,
-            step_tokens=40,
-            ends=r"\A(?:[^\n]+\n){3}[^\n]+\.\Z",
-            shots=0,
-        ),
+        _story(4),
+        _story(6),
     )
 }
 

@@ -9,6 +9,7 @@ adds a round of samples to every problem in turn, so that what is there can be u
     poe record-search sort4 --samples 32
     poe record-search mood --split tune
     poe record-search --searches          searches over steps, run live: searches.py
+    poe record-search story6 --search "beam 8/2" --search "DVTS 8/2" --problems 24
 """
 
 from __future__ import annotations
@@ -183,12 +184,13 @@ def main() -> None:
     parser.add_argument("--problems", type=int, default=PROBLEMS)
     parser.add_argument("--split", choices=("tune", "test"), default="test", help="of whole answers")
     parser.add_argument("--searches", action="store_true", help="record searches over steps")
+    parser.add_argument("--search", action="append", default=[], help="of these, only this one, by its name in tables")
     asked = parser.parse_args()
-    if asked.searches:
+    if asked.searches or asked.search:
         import searches  # noqa: PLC0415  # that imports this
 
         stepwise = [name for name in asked.families if FAMILIES[name].steps]
-        searches.main(stepwise, asked.problems)
+        searches.main(stepwise, asked.problems, asked.search)
         return
     with ttc_local.serve(parallel=PARALLEL, context=512) as server:
         families = [FAMILIES[name] for name in asked.families]

@@ -41,6 +41,7 @@ from recorded import arguments, halves, questions
 import ttc_middleware as ttc
 
 N = 16
+RARE = 0.01
 CALL = ttc.Call(name="bench:rejection")
 RHOS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 APART = 1.81  # standard deviations between right and wrong answers: an AUC of 0.9
@@ -271,6 +272,10 @@ def families(*, quick: bool) -> None:
         pools = [pool for pool in read(family) if len(pool.samples) >= N]
         if not pools or not family.steps:
             print(f"skipped: {family.name}: {'nothing recorded' if family.steps else 'answers of one step'}")
+            continue
+        right = [family.verify(each[0], pool.problem) for pool in pools for each in pool.samples]
+        if sum(right) < RARE * len(right):
+            print(f"skipped: {family.name}: a single draw is right in less than {RARE:.0%} of cases")
             continue
         print(f"{family.name}, {len(pools)} problems of the embedded model: right, output tokens a question")
         for name, made in contenders.items():

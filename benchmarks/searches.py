@@ -218,18 +218,20 @@ async def run(scaled: Callable[[Noting], Any], model: str, family: Family, probl
     return found
 
 
-def missing(family: Family, found: Sequence[Recorded], problems: int) -> Iterator[tuple[str, Problem]]:
-    """What is not recorded yet, or was recorded of a strategy with other settings."""
+def missing(
+    family: Family, found: Sequence[Recorded], problems: int, names: Sequence[str]
+) -> Iterator[tuple[str, Problem]]:
+    """What is not recorded yet of these searches, or was recorded of a strategy with other settings."""
     wanted = strategies(family)
     there = {(each.name, each.question) for each in found if each.strategy == repr(wanted.get(each.name))}
-    for name in wanted:
+    for name in names:
         for problem in family.problems("test", problems):
             if (name, problem.question) not in there:
                 yield name, problem
 
 
-async def record(server: ttc_local.Server, families: Sequence[Family], problems: int) -> None:
-    """Record what is missing."""
+async def record(server: ttc_local.Server, families: Sequence[Family], problems: int, names: Sequence[str]) -> None:
+    """Record what is missing of these searches, one search after the other."""
     from rich.progress import Progress  # noqa: PLC0415  # an extra
 
     async with openai.AsyncOpenAI(base_url=server.base_url, api_key="none", timeout=600) as client:
@@ -237,11 +239,11 @@ async def record(server: ttc_local.Server, families: Sequence[Family], problems:
             for family in families:
                 await primed(server, family, "test")
                 found = read(family)
-                left = list(missing(family, found, problems))
+                left = list(missing(family, found, problems, names))
                 dropped = {(name, problem.question) for name, problem in left}
                 found = [each for each in found if (each.name, each.question) not in dropped]
                 bar = progress.add_task(f"{family.name}, searches", total=len(left))
-                for name in strategies(family):
+                for name in names:
                     limit = anyio.CapacityLimiter(NARROW if name in ONE_BY_ONE else WIDE)
 
                     async def one(
@@ -262,6 +264,9 @@ async def record(server: ttc_local.Server, families: Sequence[Family], problems:
                                 group.start_soon(one, problem)
 
 
-def main(names: Sequence[str], problems: int) -> None:
+def main(families: Sequence[str], problems: int, names: Sequence[str]) -> None:
+    every = strategies(next(iter(FAMILIES.values())))
+    if unknown := set(names) - set(every):
+        raise SystemExit(f"--search must be one of {', '.join(every)}; got {', '.join(sorted(unknown))}")
     with ttc_local.serve(parallel=16, context=512) as server:
-        anyio.run(record, server, [FAMILIES[name] for name in names], problems)
+        anyio.run(record, server, [FAMILIES[name] for name in families], problems, names or list(every))
