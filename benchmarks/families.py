@@ -9,15 +9,16 @@ a partial answer that is gone on with, it binds only what is new). `verify` says
 `prefix` what a partial one is worth: both are programs that cost no tokens.
 
     uv run --all-extras --group dev python benchmarks/families.py [name …]     a single draw's rate, on "tune"
+    … benchmarks/families.py story6 --temperature 0.4 --split test --problems 24 --samples 16
 """
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import random
 import re
 import string
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -313,7 +314,15 @@ FAMILIES = {
 def main() -> None:
     from record import rate  # noqa: PLC0415  # that imports this
 
-    rate([FAMILIES[name] for name in sys.argv[1:]] or list(FAMILIES.values()))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("families", nargs="*", default=list(FAMILIES), choices=list(FAMILIES), metavar="family")
+    parser.add_argument("--split", choices=("tune", "test"), default="tune")
+    parser.add_argument("--problems", type=int, default=8)
+    parser.add_argument("--samples", type=int, default=8, help="of each problem")
+    parser.add_argument("--temperature", type=float, default=TEMPERATURE, help="what is recorded has %(default)s")
+    asked = parser.parse_args()
+    families = [FAMILIES[name] for name in asked.families]
+    rate(families, asked.problems, asked.samples, asked.split, temperature=asked.temperature)
 
 
 if __name__ == "__main__":

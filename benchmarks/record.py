@@ -151,8 +151,8 @@ def interval(shares: Sequence[float]) -> float:
     return 1.96 * math.sqrt(sum((each - mean) ** 2 for each in shares) / (len(shares) - 1) / len(shares))
 
 
-def rate(families: Sequence[Family], problems: int = 8, samples: int = 8, split: Split = "tune") -> None:
-    """Print what single draws make of each family, and of one problem two answers."""
+def rate(families: Sequence[Family], problems: int, samples: int, split: Split, *, temperature: float) -> None:
+    """Print what single draws make of each family, and of one problem three answers."""
 
     async def rated(server: ttc_local.Server) -> None:
         async with openai.AsyncOpenAI(base_url=server.base_url, api_key="none", timeout=600) as client:
@@ -160,7 +160,7 @@ def rate(families: Sequence[Family], problems: int = 8, samples: int = 8, split:
                 began = time.perf_counter()
                 shares, tokens, prompts, shown = [], 0, 0, []
                 for problem in family.problems(split, problems):
-                    told = await drawn(client, server.model, family, problem, samples)
+                    told = await drawn(client, server.model, family, problem, samples, temperature=temperature)
                     shares.append(sum(family.verify(each[0], problem) for each in told) / samples)
                     tokens += sum(each[3] for each in told)
                     prompts += sum(each[1] for each in told)
