@@ -94,7 +94,11 @@ def _only_usage(event: Any) -> bool:
 
 
 class Metered(openai.Metered):
-    """A stream of a call that blocks, accounted for as it is read."""
+    """A stream of a call that blocks, accounted for as it is read; one that is dropped hangs up, too."""
+
+    def __del__(self) -> None:
+        super().__del__()
+        close_sync(self.__wrapped__)
 
     def __next__(self) -> Any:
         try:

@@ -158,12 +158,17 @@ def endless(body, number):
 
 @pytest.mark.usefixtures("without_collections")
 @pytest.mark.parametrize("model", MODELS)
-def test_a_sync_stream_that_is_closed_early_hangs_up(model):
+@pytest.mark.parametrize("leave", [lambda stream: stream.close(), lambda stream: None], ids=["closed", "dropped"])
+def test_a_sync_stream_that_is_left_early_hangs_up(model, leave):
+    def first_word() -> str:
+        stream = litellm.completion(**asked(provider, model, stream=True))
+        word = next(text for chunk in stream if (text := chunk.choices[0].delta.content))
+        leave(stream)
+        return word
+
     with Provider(endless) as provider, ttc.policy(budget=ttc.Budget(tokens=10_000)):
         with ttc.tracking() as bill:
-            stream = litellm.completion(**asked(provider, model, stream=True))
-            assert next(text for chunk in stream if (text := chunk.choices[0].delta.content)).startswith("word0")
-            stream.close()
+            assert first_word().startswith("word0")
         assert bill.bill.gaps == {"cut": 1}
         assert provider.settled().aborted == 1
     assert not held()
