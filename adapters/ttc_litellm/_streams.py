@@ -112,22 +112,9 @@ class Metered(openai.Metered):
         self._self_meter.ended()
         close_sync(self.__wrapped__)
 
-    def _shut(self) -> None:
-        self.close()
-        raise StopIteration
-
 
 class AsyncMetered(openai.AsyncMetered):
     """A stream of an async call, accounted for as it is read."""
-
-    async def __anext__(self) -> Any:
-        try:
-            return await super().__anext__()
-        except GeneratorExit:  # nobody waits for it any more, and it must not wait itself
-            raise
-        except BaseException:
-            await close(self.__wrapped__)
-            raise
 
     async def aclose(self) -> None:
         """Close the stream; what it has cost so far is accounted for."""
@@ -138,14 +125,10 @@ class AsyncMetered(openai.AsyncMetered):
         """Another name for `aclose()`."""
         await self.aclose()
 
-    async def _shut(self) -> None:
-        await self.aclose()
-        raise StopAsyncIteration
 
-
-# A stream that has ended has not always been read to its end, and litellm lets go of few of them: their connections
-# stay open until a garbage collection, which stops a thread for good where it begins inside httpcore's lock. So
-# whatever a stream reads from is closed here.
+# A stream that has ended has not always been read to its end, and litellm lets go of few of them: of calls that block,
+# their connections stay open until a garbage collection, which stops a thread for good where it begins inside
+# httpcore's lock. So whatever a stream reads from is closed here. (Async generators are ended by their loop.)
 
 
 def close_sync(stream: Any) -> None:

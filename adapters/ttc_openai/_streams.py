@@ -99,7 +99,7 @@ class Metered(_Metered):
             StopIteration: as at any stream's end.
         """
         self._self_meter.ended()
-        self.__wrapped__.close()
+        self.close()
         raise StopIteration
 
 
@@ -152,7 +152,7 @@ class AsyncMetered(_Metered):
             StopAsyncIteration: as at any stream's end.
         """
         self._self_meter.ended()
-        await self.__wrapped__.close()
+        await self.close()
         raise StopAsyncIteration
 
 
